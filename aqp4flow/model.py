@@ -1,0 +1,357 @@
+"""The nouns that the wings share. Values only: frozen, no disk, no clock.
+
+Wings hand these to one another through `pipeline`; none imports another wing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+NAN = math.nan
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One FCS parameter: `name` is $PnN, `stain` is $PnS (empty when absent), `index` counts from 1."""
+
+    index: int
+    name: str
+    stain: str = ""
+    bits: int = 32
+    range: float = 262144.0
+    gain: float = 1.0
+    amplification: tuple[float, float] = (0.0, 0.0)
+    voltage: float | None = None
+
+
+@dataclass(frozen=True)
+class Spillover:
+    """A spillover matrix: row = dye, column = detector, `observed = true @ matrix`.
+
+    `source` says where it came from in words a report can print.
+    """
+
+    channels: tuple[str, ...]
+    matrix: Values = field(repr=False)
+    source: str
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing: within 1e-5 of the identity (some writers leave a placeholder)."""
+        return bool(np.all(np.abs(self.matrix - np.eye(len(self.channels))) < 1e-5))
+
+    def same_as(self, other: Spillover | None) -> bool:
+        """Whether both hold the same numbers for the same channels, whatever their source."""
+        return (
+            other is not None
+            and self.channels == other.channels
+            and bool(np.array_equal(self.matrix, other.matrix))
+        )
+
+
+class Events(Protocol):
+    """Anything that hands out events of one data set by channel, on the linear scale."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def channels(self) -> tuple[Channel, ...]: ...
+
+    def column(self, name: str) -> Values:
+        """Linear values of one channel, shape (count,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Something mended or odd in a file: a stable code and one sentence."""
+
+    file: str
+    code: str
+    message: str
+
+
+# --- gates --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One axis of a gate; `compensated` says on which events it looks."""
+
+    channel: str
+    compensated: bool = False
+
+
+@dataclass(frozen=True)
+class Range:
+    """low <= x < high on one axis; None leaves a side open (GatingML 2.0, 5.1)."""
+
+    name: str
+    parent: str | None
+    x: Dimension
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A range on each of two axes."""
+
+    name: str
+    parent: str | None
+    x: Dimension
+    y: Dimension
+    low: tuple[float | None, float | None]
+    high: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """Inside the polygon, its edge included (GatingML 2.0, 5.2; even-odd rule)."""
+
+    name: str
+    parent: str | None
+    x: Dimension
+    y: Dimension
+    vertices: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Ellipse:
+    """Mahalanobis distance squared from `mean` at most `distance_square` (GatingML 2.0, 5.3)."""
+
+    name: str
+    parent: str | None
+    x: Dimension
+    y: Dimension
+    mean: tuple[float, float]
+    covariance: tuple[tuple[float, float], tuple[float, float]]
+    distance_square: float
+
+
+Gate = Range | Rectangle | Polygon | Ellipse
+
+
+# --- wells and readings -------------------------------------------------------------------------
+
+
+class Role(StrEnum):
+    """What a well is for."""
+
+    SAMPLE = "sample"
+    NEGATIVE = "negative"
+    POSITIVE = "positive"
+    REFERENCE = "reference"
+    SECONDARY_ONLY = "secondary-only"
+    UNSTAINED = "unstained"
+    SINGLE_STAIN = "single-stain"
+    BLANK = "blank"
+
+
+#: Roles whose wells hold the full stain of cells and reporter, hence show where populations lie.
+FULLY_STAINED = (Role.SAMPLE, Role.NEGATIVE, Role.POSITIVE, Role.REFERENCE, Role.SECONDARY_ONLY)
+#: Roles whose wells hold a serum at a dilution.
+WITH_SERUM = (Role.SAMPLE, Role.NEGATIVE, Role.POSITIVE, Role.REFERENCE)
+
+
+@dataclass(frozen=True)
+class Well:
+    """One row of a plate map, joined to its file. `dilution` is the reciprocal: 40 is 1:40."""
+
+    plate: str
+    name: str
+    file: str
+    role: Role
+    serum: str = ""
+    cells: str = ""
+    dilution: float | None = None
+    replicate: str = ""
+    dye: str = ""
+    excluded: str = ""  # the reason, when a person took the well out
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % limits; NaN where a side or the number itself has no meaning."""
+
+    value: float
+    low: float = NAN
+    high: float = NAN
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.value)
+
+
+UNKNOWN = Estimate(NAN)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one well measured. Counts are None where the gate does not exist."""
+
+    well: Well
+    n_events: int | None
+    counts: Mapping[str, int]
+    expressing: Estimate = UNKNOWN
+    nonexpressing: Estimate = UNKNOWN
+    delta: Estimate = UNKNOWN
+    ratio: Estimate = UNKNOWN
+    percent_positive: float = NAN
+    flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes part in what follows: not excluded, and both medians exist."""
+        return not self.well.excluded and self.delta.known
+
+
+class Status(StrEnum):
+    POSITIVE = "positive"
+    EQUIVOCAL = "equivocal"
+    NEGATIVE = "negative"
+    NOT_INTERPRETABLE = "not-interpretable"
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """What a read-out must exceed. `sampling_sd` is the cut-off's own standard error (0 when fixed)."""
+
+    readout: str
+    value: float
+    rule: str
+    n: int = 0
+    mean: float = NAN
+    sd: float = NAN
+
+
+@dataclass(frozen=True)
+class Reactivity:
+    """One serum at one dilution on one plate: the replicates together."""
+
+    plate: str
+    serum: str
+    role: Role
+    dilution: float
+    n_replicates: int
+    mfi_expressing: float
+    mfi_nonexpressing: float
+    delta: Estimate
+    ratio: Estimate
+    index: float
+    relative: float
+    cutoff_delta: float
+    cutoff_ratio: float
+    status: Status
+    flags: tuple[str, ...] = ()
+
+
+class Bound(StrEnum):
+    """Whether a value is itself (`=`) or only known to lie below (`<`) or above (`>`) it."""
+
+    EXACT = "="
+    BELOW = "<"
+    ABOVE = ">"
+
+
+@dataclass(frozen=True)
+class Titer:
+    """A titer that cannot lose its bound. With `<` or `>` the value is the tested extreme."""
+
+    value: float
+    bound: Bound = Bound.EXACT
+    low: float = NAN
+    high: float = NAN
+
+    def __str__(self) -> str:
+        sign = "" if self.bound is Bound.EXACT else self.bound.value
+        return f"{sign}1:{self.value:g}"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A fitted dilution curve: `midpoint` in dilutions, its limits, the model's name and parameters."""
+
+    model: str
+    midpoint: Estimate
+    parameters: Mapping[str, float]
+    residual_sd: float
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Titration:
+    """One serum on one plate. `draws` are log2 titers over the error's law, for folds (see assay.titer)."""
+
+    plate: str
+    serum: str
+    role: Role
+    readout: str
+    cutoff: float
+    endpoint: Titer | None
+    titer: Titer | None
+    curve: Curve | None
+    flags: tuple[str, ...] = ()
+    draws: Values | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One bleed of one patient. `month` counts from the patient's baseline."""
+
+    patient: str
+    serum: str
+    collected: str
+    visit: str
+    baseline: bool
+    month: float
+
+
+@dataclass(frozen=True)
+class TrajectoryPoint:
+    """One visit of one patient with what was measured, and the fold against baseline."""
+
+    visit: Visit
+    plates: tuple[str, ...]
+    quantity: str
+    titer: Titer | None
+    delta: float
+    ratio: float
+    index: float
+    dilution: float
+    status: Status | None
+    fold: Titer | None
+    flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Verdict(StrEnum):
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule looked at: where, what was found, what was allowed, and a sentence."""
+
+    scope: str
+    subject: str
+    check: str
+    value: float | str
+    limit: str
+    verdict: Verdict
+    message: str
