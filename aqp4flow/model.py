@@ -228,7 +228,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class CutOff:
-    """What a read-out must exceed. `sampling_sd` is the cut-off's own standard error (0 when fixed)."""
+    """What a read-out must exceed; `n`, `mean` and `sd` describe the negatives it came from (n = 0: fixed)."""
 
     readout: str
     value: float
@@ -281,6 +281,12 @@ class Titer:
         return f"{sign}1:{self.value:g}"
 
 
+def log2_quantile(draws: Values, q: float) -> float:
+    """A quantile of log2 draws, on the linear scale; an order statistic, so infinite draws stay infinite."""
+    ordered = np.sort(draws)
+    return float(2.0 ** ordered[int(np.clip(round(q * (len(ordered) - 1)), 0, len(ordered) - 1))])
+
+
 @dataclass(frozen=True)
 class Curve:
     """A fitted dilution curve: `midpoint` in dilutions, its limits, the model's name and parameters."""
@@ -322,17 +328,13 @@ class Visit:
 
 @dataclass(frozen=True)
 class TrajectoryPoint:
-    """One visit of one patient with what was measured, and the fold against baseline."""
+    """One visit of one patient: titer, the reactivity at the lowest dilution, the fold against baseline."""
 
     visit: Visit
     plates: tuple[str, ...]
     quantity: str
     titer: Titer | None
-    delta: float
-    ratio: float
-    index: float
-    dilution: float
-    status: Status | None
+    reactivity: Reactivity | None
     fold: Titer | None
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

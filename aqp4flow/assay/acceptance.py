@@ -1,0 +1,152 @@
+"""Acceptance of a plate: each rule with its value, its limit, a verdict and a sentence for the bench."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aqp4flow.assay.cutoff import CutOffs
+from aqp4flow.assay.definition import Acceptance
+from aqp4flow.assay.readout import ReplicateError
+from aqp4flow.model import FULLY_STAINED, Check, Reactivity, Reading, Role, Status, Verdict
+
+
+@dataclass(frozen=True)
+class PlateResult:
+    """What a plate is judged by."""
+
+    plate: str
+    readings: Sequence[Reading]
+    rows: Sequence[Reactivity]
+    cutoffs: CutOffs
+    error: ReplicateError
+
+
+def accept(result: PlateResult, limits: Acceptance) -> list[Check]:
+    """All checks of one plate, in reading order."""
+    checks = _negatives(result, limits) + _negative_controls(result) + _positive_controls(result)
+    checks += _secondary_only(result, limits) + _replicates(result, limits)
+    for reading in result.readings:
+        checks += _well(reading, limits)
+    return checks
+
+
+def well_flags(reading: Reading, limits: Acceptance) -> tuple[str, ...]:
+    """Flags a well earns by its own counts; wells without the full stain earn none."""
+    return tuple(check.check for check in _well(reading, limits) if check.verdict is not Verdict.PASS)
+
+
+def _negatives(result: PlateResult, limits: Acceptance) -> list[Check]:
+    sera = {row.serum for row in result.rows if row.role is Role.NEGATIVE and row.delta.known}
+    n, wanted = len(sera), f">= {limits.min_negatives} (10 recommended)"
+    cutoff = result.cutoffs.deciding
+    if cutoff is None:
+        message = "Too few negative sera for a cut-off: status is not interpretable and endpoint titers are empty."
+        return [Check("plate", result.plate, "negatives", n, wanted, Verdict.WARN, message)]
+    if not cutoff.n:
+        message = f"Fixed cut-off: {cutoff.readout} {cutoff.value:g}. It holds for the cytometer it was set on."
+        return [Check("plate", result.plate, "cutoff", cutoff.value, "fixed", Verdict.PASS, message)]
+    verdict = Verdict.PASS if n >= 10 else Verdict.WARN
+    message = (
+        f"Cut-off for {cutoff.readout}: {cutoff.value:.4g} ({cutoff.rule}, n = {cutoff.n}, "
+        f"mean {cutoff.mean:.4g}, SD {cutoff.sd:.4g})."
+    )
+    return [Check("plate", result.plate, "negatives", n, wanted, verdict, message)]
+
+
+def _negative_controls(result: PlateResult) -> list[Check]:
+    if result.cutoffs.deciding is None:
+        return []
+    positive = [row for row in result.rows if row.role is Role.NEGATIVE and row.status is Status.POSITIVE]
+    names = ", ".join(dict.fromkeys(row.serum for row in positive))
+    message = f"Negative sera above the cut-off: {names}." if positive else "No negative serum is positive."
+    verdict = Verdict.FAIL if positive else Verdict.PASS
+    return [Check("plate", result.plate, "negative-control", len(positive), "0 positive", verdict, message)]
+
+
+def _positive_controls(result: PlateResult) -> list[Check]:
+    controls = [row for row in result.rows if row.role is Role.POSITIVE]
+    if result.cutoffs.deciding is None or not controls:
+        return []
+    missed = [row for row in controls if row.status is not Status.POSITIVE]
+    names = ", ".join(f"{row.serum} 1:{row.dilution:g} {row.status}" for row in missed)
+    message = f"Positive control not positive: {names}." if missed else "Every positive control is positive."
+    verdict = Verdict.FAIL if missed else Verdict.PASS
+    return [Check("plate", result.plate, "positive-control", len(missed), "0 missed", verdict, message)]
+
+
+def _secondary_only(result: PlateResult, limits: Acceptance) -> list[Check]:
+    """Shift without any serum: what spillover or the secondary antibody alone would call binding."""
+    shifts = [r.delta.value for r in result.readings if r.well.role is Role.SECONDARY_ONLY and r.usable]
+    cutoff = result.cutoffs.delta
+    if not shifts or cutoff is None or not cutoff.value > 0:
+        return []
+    share = 100 * abs(sum(shifts) / len(shifts)) / cutoff.value
+    allowed = limits.secondary_percent_of_cutoff
+    verdict = Verdict.PASS if share <= allowed else Verdict.FAIL
+    message = f"Shift in wells without serum is {share:.3g} % of the cut-off."
+    if verdict is Verdict.FAIL:
+        message += " Look for spillover from the reporter, or a secondary antibody that binds the cells."
+    return [Check("plate", result.plate, "secondary-only", share, f"<= {allowed:g} %", verdict, message)]
+
+
+def _replicates(result: PlateResult, limits: Acceptance) -> list[Check]:
+    cv, df = result.error.total_cv, result.error.df
+    if not df:
+        message = "No replicates with a clear shift: limits hold counting error only."
+        return [Check("plate", result.plate, "replicates", 0, "replicate wells", Verdict.WARN, message)]
+    fail, warn = limits.replicate_cv_fail, limits.replicate_cv_warn
+    verdict = Verdict.FAIL if cv > fail else Verdict.WARN if cv > warn else Verdict.PASS
+    message = f"Replicate wells differ by a CV of {cv:.3g} % in delta ({df} degrees of freedom)."
+    return [Check("plate", result.plate, "replicate-cv", cv, f"<= {warn:g} %, fail > {fail:g} %", verdict, message)]
+
+
+def _well(reading: Reading, limits: Acceptance) -> list[Check]:
+    """Checks of one well that say something: nothing is listed for a well in order."""
+    well = reading.well
+    subject = f"{well.plate}/{well.name}"
+    if well.excluded:
+        return [Check("well", subject, "excluded", "yes", "", Verdict.WARN, f"Excluded: {well.excluded}")]
+    if reading.n_events is None or well.role not in FULLY_STAINED:
+        return []
+    if reading.n_events == 0:
+        message = "The file holds no events: nothing was acquired in this well."
+        return [Check("well", subject, "empty", 0, "> 0 events", Verdict.FAIL, message)]
+    return _events(reading, subject, limits) + _expression(reading, subject, limits)
+
+
+def _events(reading: Reading, subject: str, limits: Acceptance) -> list[Check]:
+    checks = []
+    for population in ("expressing", "nonexpressing"):
+        n = reading.counts.get(population)
+        if n is not None and n < limits.events_warn:
+            verdict = Verdict.FAIL if n < limits.events_fail else Verdict.WARN
+            limit = f">= {limits.events_warn}, fail < {limits.events_fail}"
+            message = f"{n} {population} events: the median is uncertain."
+            checks.append(Check("well", subject, f"few-{population}", n, limit, verdict, message))
+    return checks
+
+
+def _expression(reading: Reading, subject: str, limits: Acceptance) -> list[Check]:
+    bright, dark = reading.counts.get("expressing"), reading.counts.get("nonexpressing")
+    if bright is None or dark is None or bright + dark == 0:
+        return []
+    share = 100 * bright / (bright + dark)
+    if share >= limits.expressing_percent:
+        return []
+    message = f"{share:.3g} % of the gated cells express the reporter: the transfection or the well failed."
+    limit = f">= {limits.expressing_percent:g} %"
+    return [Check("well", subject, "low-expression", share, limit, Verdict.WARN, message)]
+
+
+def saturation(reading: Reading, share: float, limits: Acceptance) -> Check | None:
+    """Events whose signal stands at the top of the range: the well's MFI is then a lower bound."""
+    percent = 100 * share
+    if math.isnan(share) or percent <= limits.saturated_percent_warn:
+        return None
+    verdict = Verdict.FAIL if percent > limits.saturated_percent_fail else Verdict.WARN
+    message = f"{percent:.3g} % of the expressing events stand at the top of the signal's range: a lower bound."
+    limit = f"<= {limits.saturated_percent_warn:g} %, fail > {limits.saturated_percent_fail:g} %"
+    subject = f"{reading.well.plate}/{reading.well.name}"
+    return Check("well", subject, "saturated", percent, limit, verdict, message)

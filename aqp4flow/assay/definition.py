@@ -1,0 +1,245 @@
+"""The assay definition: assay.toml, checked key by key. Every key has a default or is demanded with a hint."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from aqp4flow.errors import ConfigError
+from aqp4flow.model import Channel
+from aqp4flow.sheet import nearest
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Table(BaseModel):
+    """A table of assay.toml: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Identity(_Table):
+    """[assay]: what is measured. Isoforms are never pooled, so `antigen` has no default."""
+
+    name: Text = "live cell-based assay"
+    version: Text = "1"
+    antigen: Text
+    comparator: Literal["same-well", "paired-well"] = "same-well"
+
+
+class Channels(_Table):
+    """[channels]: $PnN or $PnS, exact, or /regular expression/. `forward_height` and `viability` may be absent."""
+
+    forward: Text = "FSC-A"
+    forward_height: Text | None = None
+    side: Text = "SSC-A"
+    viability: Text | None = None
+    reporter: Text | None = None
+    signal: Text
+
+    @field_validator("*")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value and _is_pattern(value):
+            try:
+                re.compile(value[1:-1])
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+
+class Compensation(_Table):
+    """[compensation]: `file` (the matrix in each FCS file), `none`, `auto` or a CSV matrix beside assay.toml."""
+
+    source: Text = "auto"
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value in ("auto", "file", "none") or value.lower().endswith(".csv"):
+            return value
+        raise ValueError("'auto', 'file', 'none' or the name of a CSV matrix wanted")
+
+
+class Gating(_Table):
+    """[gating]: `auto`, or a GatingML file of an earlier run (`{plate}` in it stands for the plate's name)."""
+
+    source: Text = "auto"
+    expressing: Text = "expressing"
+    nonexpressing: Text = "nonexpressing"
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value == "auto" or value.lower().endswith(".xml"):
+            return value
+        raise ValueError("'auto' or the name of a GatingML file (.xml) wanted")
+
+
+class Readout(_Table):
+    """[readout]: the statistic called MFI, and which shift decides."""
+
+    statistic: Literal["median", "geometric-mean", "mean"] = "median"
+    decide: Literal["delta", "ratio", "index"] = "delta"
+
+
+class Cutoff(_Table):
+    """[cutoff]: `frey` over the plate's negative sera, or `fixed` numbers of the lab's own.
+
+    `ratio` is the second criterion beside delta under `frey` (default 1.5), and the cut-off itself under `fixed`.
+    """
+
+    rule: Literal["frey", "fixed"] = "frey"
+    confidence: Share = 0.99
+    delta: Positive | None = None
+    ratio: Positive = 1.5
+    screening_dilution: Positive | None = None
+
+    @model_validator(mode="after")
+    def _fixed_needs_delta(self) -> Cutoff:
+        if self.rule == "fixed" and self.delta is None:
+            raise ValueError("rule 'fixed' needs delta (and ratio): the lab's own cut-off on this cytometer")
+        if self.rule == "frey" and self.delta is not None:
+            raise ValueError("delta is a number for rule 'fixed'; rule 'frey' computes it")
+        return self
+
+
+class TiterSettings(_Table):
+    """[titer]: how many draws describe the error of an interpolated titer."""
+
+    draws: Annotated[int, Field(ge=200, le=20_000)] = 2000
+
+
+class CurveSettings(_Table):
+    """[curve]: the model fitted to each dilution series."""
+
+    model: Literal["one-site", "4pl", "5pl", "auto"] = "4pl"
+
+
+class Acceptance(_Table):
+    """[acceptance]: limits of the run's own checks (see docs/checks.md)."""
+
+    events_fail: Annotated[int, Field(ge=1)] = 200
+    events_warn: Annotated[int, Field(ge=1)] = 500
+    expressing_percent: Positive = 20.0
+    replicate_cv_warn: Positive = 15.0
+    replicate_cv_fail: Positive = 25.0
+    secondary_percent_of_cutoff: Positive = 20.0
+    saturated_percent_warn: Positive = 1.0
+    saturated_percent_fail: Positive = 5.0
+    condition_limit: Positive = 20.0
+    min_negatives: Annotated[int, Field(ge=3)] = 3
+
+
+class TrajectorySettings(_Table):
+    """[trajectory]: the quantity followed over time."""
+
+    quantity: Literal["titer", "delta", "ratio", "index"] = "titer"
+
+
+class FcsSettings(_Table):
+    """[fcs]: nothing to set yet; the table may stand empty."""
+
+
+class Seed(_Table):
+    """[seed]: the number all random draws start from."""
+
+    value: Annotated[int, Field(ge=0, lt=2**32)] = 20140315
+
+
+class Assay(_Table):
+    """The whole of assay.toml."""
+
+    assay: Identity
+    channels: Channels
+    compensation: Compensation = Compensation()
+    gating: Gating = Gating()
+    readout: Readout = Readout()
+    cutoff: Cutoff = Cutoff()
+    titer: TiterSettings = TiterSettings()
+    curve: CurveSettings = CurveSettings()
+    acceptance: Acceptance = Acceptance()
+    trajectory: TrajectorySettings = TrajectorySettings()
+    fcs: FcsSettings = FcsSettings()
+    seed: Seed = Seed()
+
+    @model_validator(mode="after")
+    def _same_well_needs_reporter(self) -> Assay:
+        if self.assay.comparator == "same-well" and not self.channels.reporter:
+            raise ValueError("comparator 'same-well' needs [channels] reporter: it tells the two populations apart")
+        return self
+
+
+def read_definition(path: Path) -> Assay:
+    """Read assay.toml; raises ConfigError that carries every problem found."""
+    where = path.name
+    try:
+        raw = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(where, f"not found in {path.parent.name}/", "name it with --assay") from None
+    except UnicodeDecodeError:
+        raise ConfigError(where, "not UTF-8 text", "save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(where, f"not TOML: {error}", "texts stand in quotes, one key a line") from None
+    try:
+        return Assay.model_validate(raw)
+    except ValidationError as error:
+        problems = [_problem(where, dict(detail)) for detail in error.errors()]
+        problems[0].others = tuple(problems[1:])
+        raise problems[0] from None
+
+
+_DEMANDED = {
+    ("assay",): "add [assay] with antigen = \"AQP4-M23\" (the isoform)",
+    ("assay", "antigen"): 'name the antigen and isoform: antigen = "AQP4-M23"; isoforms are never pooled',
+    ("channels",): "add [channels] with reporter and signal; `aqp4flow fcs FILE` lists the channels",
+    ("channels", "signal"): "name the channel of the anti-human IgG; `aqp4flow fcs FILE` lists the channels",
+}
+
+
+def _problem(where: str, detail: dict[str, Any]) -> ConfigError:
+    """One pydantic complaint in this project's words."""
+    location = tuple(str(part) for part in detail["loc"])
+    table = f"[{location[0]}] " if location else ""
+    key = location[1] if len(location) > 1 else ""
+    match detail["type"]:
+        case "missing":
+            return ConfigError(where, f"{table}{key} is missing".replace("  ", " "), _DEMANDED.get(location, ""))
+        case "extra_forbidden" if len(location) == 1:
+            return ConfigError(where, f"unknown table [{location[0]}]", nearest(location[0], Assay.model_fields))
+        case "extra_forbidden":
+            known = Assay.model_fields[location[0]].annotation
+            fields = known.model_fields if isinstance(known, type) and issubclass(known, BaseModel) else {}
+            return ConfigError(where, f"{table}unknown key {key!r}", nearest(key, fields))
+        case _:
+            message = str(detail["msg"]).removeprefix("Value error, ")
+            got = f" (got {detail['input']!r})" if key else ""
+            return ConfigError(where, f"{table}{key}: {message[:1].lower()}{message[1:]}{got}")
+
+
+def _is_pattern(text: str) -> bool:
+    return len(text) > 2 and text.startswith("/") and text.endswith("/")
+
+
+def resolve_channel(wanted: str, key: str, channels: Sequence[Channel]) -> str:
+    """The $PnN that a setting means: exact $PnN, then exact $PnS, or a /regular expression/ over both.
+
+    Raises ConfigError when none or several fit.
+    """
+    if _is_pattern(wanted):
+        pattern = re.compile(wanted[1:-1])
+        found = [c.name for c in channels if pattern.search(c.name) or (c.stain and pattern.search(c.stain))]
+    else:
+        found = [c.name for c in channels if c.name == wanted] or [c.name for c in channels if c.stain == wanted]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(f"{c.name} ({c.stain})" if c.stain and c.stain != c.name else c.name for c in channels)
+    what = f"no channel is called {wanted!r}" if not found else f"{wanted!r} fits {', '.join(found)}"
+    raise ConfigError(f"assay.toml: [channels] {key}", what, f"the files have {there}")

@@ -1,0 +1,1 @@
+"""Titers -> patients over time."""

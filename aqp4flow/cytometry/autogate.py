@@ -1,0 +1,282 @@
+"""Gates learned once a plate from pooled wells, then frozen.
+
+The signal channel is never looked at. Everything is deterministic: events are thinned by even steps, mixtures
+start from a seed, and a gate's numbers are rounded to six digits before anyone applies them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aqp4flow.cytometry.gates import Columns, inside, populations
+from aqp4flow.errors import AnalysisError
+from aqp4flow.model import Dimension, Gate, Polygon, Range, Values
+
+EVENTS_TO_LEARN_FROM = 40_000
+_MIXTURE_EVENTS = 12_000
+_CELLS_INSIDE = 0.97  # share of the cells' own ellipse kept
+_VERTICES = 32
+
+
+@dataclass(frozen=True)
+class GateChannels:
+    """The channels gates may look at; None where the cytometer or the assay has none."""
+
+    forward: str
+    side: str
+    forward_height: str | None = None
+    viability: str | None = None
+    reporter: str | None = None
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Gates and what was noticed while learning them (code -> sentence)."""
+
+    gates: tuple[Gate, ...]
+    remarks: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Pooled events of a plate by axis; shrinks as gates are set."""
+
+    values: dict[Dimension, Values]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def within(self, gate: Gate) -> _Pool:
+        axes = (gate.x,) if isinstance(gate, Range) else (gate.x, gate.y)
+        mask = inside(gate, *(self.values[axis] for axis in axes))
+        return _Pool({axis: column[mask] for axis, column in self.values.items()})
+
+
+def learn_gates(wells: Sequence[Columns], channels: GateChannels, seed: int) -> Learned:
+    """Gates `cells`, `singlets`, `live`, `expressing`, `nonexpressing`, as far as channels exist.
+
+    Every well gives the same number of events, so that controls weigh as much as patients.
+    Raises AnalysisError when there are too few events to learn from.
+    """
+    pool = _pooled(wells, channels)
+    if len(pool) < 200:
+        raise AnalysisError(
+            "gates", f"only {len(pool)} events to learn from", "use the gates of another plate: [gating] source"
+        )
+    remarks: list[tuple[str, str]] = []
+    gates: list[Gate] = [_cells(pool, channels, seed)]
+    pool = pool.within(gates[-1])
+    if channels.forward_height:
+        gates.append(_singlets(pool, channels.forward, channels.forward_height, gates[-1].name))
+        pool = pool.within(gates[-1])
+    else:
+        remarks.append(("no-singlets", "no height channel: doublets are not taken out"))
+    if channels.viability:
+        gates.append(_live(pool, Dimension(channels.viability, True), gates[-1].name, seed))
+        pool = pool.within(gates[-1])
+    else:
+        remarks.append(("no-live", "no viability channel: dead cells are not taken out"))
+    if channels.reporter:
+        split, found = _reporter(pool, Dimension(channels.reporter, True), gates[-1].name, seed)
+        gates.extend(split)
+        remarks.extend(found)
+    return Learned(tuple(gates), tuple(remarks))
+
+
+def _pooled(wells: Sequence[Columns], channels: GateChannels) -> _Pool:
+    names = [channels.forward, channels.side, channels.forward_height]
+    axes = [Dimension(name) for name in names if name]
+    axes += [Dimension(name, True) for name in (channels.viability, channels.reporter) if name]
+    share = max(1, EVENTS_TO_LEARN_FROM // max(1, len(wells)))
+    parts: dict[Dimension, list[Values]] = {axis: [] for axis in axes}
+    for well in wells:
+        rows = _even_steps(well.events.count, share)
+        for axis in axes:
+            parts[axis].append(well.take(axis, rows))
+    return _Pool({axis: np.concatenate(columns) if columns else np.empty(0) for axis, columns in parts.items()})
+
+
+def _even_steps(count: int, wanted: int) -> NDArray[np.intp]:
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.intp)) if count else np.empty(0, np.intp)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+# --- cells: where most of the forward scatter comes from -----------------------------------------
+
+
+def _cells(pool: _Pool, channels: GateChannels, seed: int) -> Polygon:
+    """An ellipse on logarithmic forward and side scatter around the population that scatters most light.
+
+    Debris may be the most numerous by far, but it is small; weight times mean forward scatter finds the cells.
+    """
+    x, y = Dimension(channels.forward), Dimension(channels.side)
+    positive = (pool.values[x] > 0) & (pool.values[y] > 0)
+    if np.count_nonzero(positive) < 200:
+        raise AnalysisError("gates", "too few events with scatter above 0", "check [channels] forward and side")
+    points = np.log10(np.column_stack([pool.values[x][positive], pool.values[y][positive]]))
+    mean, covariance = _main_cloud(points, seed)
+    radius = math.sqrt(-2 * math.log(1 - _CELLS_INSIDE))
+    angles = np.linspace(0, 2 * math.pi, _VERTICES, endpoint=False)
+    circle = np.column_stack([np.cos(angles), np.sin(angles)]) * radius
+    edge = 10 ** (mean + circle @ np.linalg.cholesky(covariance).T)
+    return Polygon("cells", None, x, y, tuple((_rounded(a), _rounded(b)) for a, b in edge))
+
+
+def _main_cloud(points: Values, seed: int) -> tuple[Values, Values]:
+    mixture = _best_mixture(points, range(1, 6), seed)
+    weights, means, covariances = mixture.weights_, mixture.means_, mixture.covariances_
+    main = int(np.argmax(weights * 10 ** means[:, 0]))
+    # A skewed cloud is described by several components: those that lie in each other's reach are one cloud.
+    joined = [
+        k
+        for k in range(len(weights))
+        if _distance(means[k], means[main], covariances[main]) < 2.0
+        and _distance(means[k], means[main], covariances[k]) < 2.5
+    ]
+    share = weights[joined] / weights[joined].sum()
+    mean = share @ means[joined]
+    spread = means[joined] - mean
+    covariance = np.einsum("k,kij->ij", share, covariances[joined]) + (spread.T * share) @ spread
+    return mean, covariance
+
+
+def _distance(point: Values, mean: Values, covariance: Values) -> float:
+    step = point - mean
+    return math.sqrt(float(step @ np.linalg.solve(covariance, step)))
+
+
+# --- singlets: height in proportion to area ------------------------------------------------------
+
+
+def _singlets(pool: _Pool, area: str, height: str, parent: str) -> Polygon:
+    """A wedge around the usual ratio of height to area; its width comes from the side without doublets."""
+    x, y = Dimension(area), Dimension(height)
+    positive = (pool.values[x] > 0) & (pool.values[y] > 0)
+    ratio = np.log(pool.values[y][positive] / pool.values[x][positive])
+    peak = _mode(ratio)
+    above = ratio[ratio >= peak] - peak
+    spread = max(1.4826 * float(np.median(above)), 1e-3)
+    low, high = math.exp(peak - 3.5 * spread), math.exp(peak + 5 * spread)
+    far = 4 * float(pool.values[x].max())
+    corners = ((0.0, 0.0), (far, far * low), (far, far * high))
+    return Polygon("singlets", parent, x, y, tuple((_rounded(a), _rounded(b)) for a, b in corners))
+
+
+def _mode(values: Values) -> float:
+    """Half-sample mode (Robertson & Cryer 1974): the middle of the densest half, again and again."""
+    ordered = np.sort(values)
+    while len(ordered) > 64:  # below this the halves are mere chance
+        half = (len(ordered) + 1) // 2
+        widths = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
+        start = int(np.argmin(widths))
+        ordered = ordered[start : start + half]
+    return float(np.median(ordered))
+
+
+# --- live, expressing: populations along one fluorescence ----------------------------------------
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """arcsinh scale whose linear part is as wide as the dark population, so that noise and decades both fit."""
+
+    cofactor: float
+
+    def forward(self, values: Values) -> Values:
+        return np.arcsinh(values / self.cofactor)
+
+    def back(self, value: float) -> float:
+        return _rounded(self.cofactor * math.sinh(value))
+
+
+def _axis_for(values: Values) -> _Axis:
+    """Cofactor = spread of the dark side of the darkest dense population."""
+    lower = np.sort(values)[: max(50, len(values) // 2)]
+    peak = _mode(lower)
+    below = peak - values[values <= peak]
+    spread = 1.4826 * float(np.median(below)) if len(below) else 0.0
+    return _Axis(max(spread, 1e-3 * float(np.ptp(values)), 1e-6))
+
+
+@dataclass(frozen=True)
+class _Dark:
+    """The dark group of a one-dimensional mixture and whether a bright group stands apart from it."""
+
+    mean: float
+    sd: float
+    bright_weight: float
+    bright_share: NDArray[np.float64]  # posterior of the bright group on `grid`
+    grid: Values
+
+
+def _dark_and_bright(scaled: Values, seed: int, components: range) -> _Dark:
+    thinned = scaled[_even_steps(len(scaled), _MIXTURE_EVENTS)]
+    mixture = _best_mixture(thinned[:, None], components, seed)
+    weights, means = mixture.weights_, mixture.means_[:, 0]
+    sds = np.sqrt(mixture.covariances_[:, 0, 0])
+    order = np.argsort(means)
+    first = next((k for k in order if weights[k] >= 0.03), order[0])
+    dark = (means - means[first]) < 2.0 * np.maximum(sds[first], 1e-9)
+    share = weights[dark] / weights[dark].sum()
+    mean = float(share @ means[dark])
+    sd = math.sqrt(float(share @ (sds[dark] ** 2 + (means[dark] - mean) ** 2)))
+    grid = np.linspace(mean, float(scaled.max()), 2000)
+    density = weights / sds * np.exp(-0.5 * ((grid[:, None] - means) / sds) ** 2)
+    total = density.sum(axis=1)
+    bright = np.divide(density[:, ~dark].sum(axis=1), total, out=np.ones_like(total), where=total > 0)
+    return _Dark(mean, sd, float(weights[~dark].sum()), bright, grid)
+
+
+def _live(pool: _Pool, axis: Dimension, parent: str, seed: int) -> Range:
+    """Below the point where a cell is as likely dead as alive; without a dead population, four spreads up."""
+    scale = _axis_for(pool.values[axis])
+    dark = _dark_and_bright(scale.forward(pool.values[axis]), seed, range(1, 5))
+    dead = np.flatnonzero(dark.bright_share > 0.5)
+    limit = dark.mean + 4 * dark.sd
+    if dark.bright_weight > 0.005 and len(dead):
+        limit = float(dark.grid[dead[0]])
+    return Range("live", parent, axis, None, scale.back(limit))
+
+
+def _reporter(
+    pool: _Pool, axis: Dimension, parent: str, seed: int
+) -> tuple[tuple[Range, Range], list[tuple[str, str]]]:
+    """Non-expressing where that is 90 % likely, expressing where that is 99 % likely, a gap between."""
+    scale = _axis_for(pool.values[axis])
+    dark = _dark_and_bright(scale.forward(pool.values[axis]), seed, range(2, 6))
+    sure_dark = np.flatnonzero(dark.bright_share > 0.10)
+    sure_bright = np.flatnonzero((dark.bright_share < 0.99) & (dark.grid < dark.mean + 8 * dark.sd))
+    upper = min(float(dark.grid[sure_dark[0]]) if len(sure_dark) else math.inf, dark.mean + 3 * dark.sd)
+    lower = float(dark.grid[sure_bright[-1]]) if len(sure_bright) else upper
+    lower = max(lower, upper + 0.5 * dark.sd)
+    remarks = []
+    if dark.bright_weight < 0.01:
+        remarks.append(("no-expressing", f"{100 * dark.bright_weight:.2g} % of the cells express the reporter"))
+    nonexpressing = Range("nonexpressing", parent, axis, None, scale.back(upper))
+    expressing = Range("expressing", parent, axis, scale.back(lower), None)
+    return (expressing, nonexpressing), remarks
+
+
+def _best_mixture(points: Values, components: range, seed: int):  # type: ignore[no-untyped-def]
+    """The Gaussian mixture with the lowest BIC; one thread, so that sums are added in one order."""
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    thinned = points[_even_steps(len(points), _MIXTURE_EVENTS)]
+    with threadpool_limits(1):
+        fits = [
+            GaussianMixture(k, reg_covar=1e-5, random_state=seed, init_params="k-means++", max_iter=200).fit(thinned)
+            for k in components
+        ]
+        return min(fits, key=lambda fit: float(fit.bic(thinned)))
+
+
+__all__ = ["GateChannels", "Learned", "learn_gates", "populations"]

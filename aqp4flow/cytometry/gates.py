@@ -1,0 +1,148 @@
+"""Gates applied: which events lie inside, and the populations that follow from a tree of gates.
+
+Membership follows GatingML 2.0 (ISAC, 2013): ranges include their low end, polygons and ellipses their edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flowutils.gating import points_in_polygon
+from numpy.typing import NDArray
+
+from aqp4flow.cytometry.compensation import unmixing
+from aqp4flow.errors import InputError
+from aqp4flow.model import Dimension, Ellipse, Events, Gate, Polygon, Range, Rectangle, Spillover, Values
+
+Rows = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+
+def inside(gate: Gate, x: Values, y: Values | None = None) -> Mask:
+    """Mask of the values inside `gate`, shape (n,); `y` belongs to gates on two axes."""
+    match gate:
+        case Range():
+            return _between(x, gate.low, gate.high)
+        case Rectangle():
+            return _between(x, gate.low[0], gate.high[0]) & _between(_second(y), gate.low[1], gate.high[1])
+        case Polygon():
+            return _in_polygon(gate.vertices, x, _second(y))
+        case Ellipse():
+            return _in_ellipse(gate, x, _second(y))
+
+
+def _second(y: Values | None) -> Values:
+    if y is None:
+        raise TypeError("a gate on two axes needs two columns")
+    return y
+
+
+def _between(x: Values, low: float | None, high: float | None) -> Mask:
+    mask = np.ones(len(x), bool) if low is None else x >= low
+    return mask if high is None else mask & (x < high)
+
+
+def _in_polygon(vertices: Sequence[tuple[float, float]], x: Values, y: Values) -> Mask:
+    """Even-odd rule. What lies outside the bounding box is settled by four comparisons."""
+    corners = np.array(vertices, np.float64)
+    (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)
+    mask = (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
+    near = np.flatnonzero(mask)
+    points = np.empty((len(near), 2))
+    points[:, 0] = x[near]
+    points[:, 1] = y[near]
+    mask[near] = points_in_polygon(corners, points)
+    return mask
+
+
+def _in_ellipse(gate: Ellipse, x: Values, y: Values) -> Mask:
+    """Mahalanobis distance by the 2 x 2 system's closed solution."""
+    (a, b), (_, d) = gate.covariance
+    determinant = a * d - b * b
+    u, v = x - gate.mean[0], y - gate.mean[1]
+    distance = (d * u * u - 2 * b * u * v + a * v * v) / determinant
+    return np.asarray(distance <= gate.distance_square, np.bool_)
+
+
+def dimensions(gate: Gate) -> tuple[Dimension, ...]:
+    """The axes a gate looks at."""
+    return (gate.x,) if isinstance(gate, Range) else (gate.x, gate.y)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of one well, raw or compensated, decoded once and only for the rows asked for."""
+
+    events: Events
+    spillover: Spillover | None
+    _raw: dict[str, Values] = field(default_factory=dict, repr=False)
+    _weights: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
+
+    def raw(self, channel: str) -> Values:
+        """Linear values of a channel, all events."""
+        if channel not in self._raw:
+            self._raw[channel] = self.events.column(channel)
+        return self._raw[channel]
+
+    def take(self, axis: Dimension, rows: Rows | None) -> Values:
+        """Values on `axis` of the events `rows` (None = all)."""
+        if not axis.compensated or self.spillover is None or axis.channel not in self.spillover.channels:
+            return _pick(self.raw(axis.channel), rows)
+        if axis.channel not in self._weights:
+            self._weights[axis.channel] = unmixing(self.spillover, axis.channel)
+        weights = self._weights[axis.channel]
+        total: Values = np.zeros(self.events.count if rows is None else len(rows))
+        for name, weight in weights.items():
+            total += weight * _pick(self.raw(name), rows)
+        return total
+
+
+def _pick(values: Values, rows: Rows | None) -> Values:
+    return values if rows is None else values[rows]
+
+
+def populations(columns: Columns, gates: Sequence[Gate]) -> dict[str, Rows]:
+    """Row numbers of the events in each gate and all its parents, in file order.
+
+    `gates` must hold every parent before its children (see `in_order`).
+    """
+    found: dict[str, Rows] = {}
+    for gate in gates:
+        parent = found[gate.parent] if gate.parent else None
+        mask = inside(gate, *(columns.take(axis, parent) for axis in dimensions(gate)))
+        rows = np.flatnonzero(mask)
+        found[gate.name] = rows if parent is None else parent[rows]
+    return found
+
+
+def in_order(gates: Sequence[Gate], where: str) -> tuple[Gate, ...]:
+    """The gates, parents first; raises InputError for a missing parent, a circle or a name given twice."""
+    by_name: dict[str, Gate] = {}
+    for gate in gates:
+        if gate.name in by_name:
+            raise InputError(where, f"two gates are called {gate.name!r}")
+        by_name[gate.name] = gate
+    ordered: dict[str, Gate] = {}
+    waiting = dict(by_name)
+    while waiting:
+        ready = [gate for gate in waiting.values() if gate.parent is None or gate.parent in ordered]
+        if not ready:
+            name, gate = next(iter(waiting.items()))
+            raise InputError(where, f"gate {name!r} stands below {gate.parent!r}, which is not there or below it")
+        for gate in ready:
+            ordered[gate.name] = waiting.pop(gate.name)
+    return tuple(ordered.values())
+
+
+def channels_needed(gates: Sequence[Gate]) -> tuple[str, ...]:
+    """Every channel the gates look at, without repeats, in order of first use."""
+    names: dict[str, Any] = {axis.channel: None for gate in gates for axis in dimensions(gate)}
+    return tuple(names)
+
+
+def counts(found: Mapping[str, Rows]) -> dict[str, int]:
+    """Events in each population."""
+    return {name: len(rows) for name, rows in found.items()}

@@ -1,0 +1,132 @@
+"""Populations -> MFI with limits that assume no distribution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from aqp4flow.cytometry.gates import Columns, Rows, populations
+from aqp4flow.model import NAN, UNKNOWN, Dimension, Estimate, Gate, Values
+
+Statistic = Literal["median", "geometric-mean", "mean"]
+_Z = 1.959963984540054  # two-sided 95 % of the normal law
+
+
+def median_ranks(n: int) -> tuple[int, int] | None:
+    """Ranks (from 0) of the order statistics that hold the median with at least 95 %; None below n = 6.
+
+    Exact from the binomial law with p = 1/2 up to n = 200, by its normal approximation beyond, rounded outwards
+    (Conover, Practical Nonparametric Statistics, 3.2).
+    """
+    if n < 6:
+        return None
+    if n <= 200:
+        low, tail = 0, 0
+        while (tail + math.comb(n, low)) * 40 <= 2**n:  # P(B <= low) <= 0.025
+            tail += math.comb(n, low)
+            low += 1
+        low -= 1
+    else:
+        low = math.floor((n - 1) / 2 - _Z * math.sqrt(n) / 2) - 1
+    return low, n - 1 - low
+
+
+def median_with_limits(values: Values) -> Estimate:
+    """The median and its distribution-free 95 % limits; limits are NaN below six values."""
+    n = len(values)
+    if n == 0:
+        return UNKNOWN
+    ranks = median_ranks(n)
+    middle = {(n - 1) // 2, n // 2}
+    ordered = np.partition(values, sorted(middle | set(ranks or ())))
+    median = float(sum(ordered[i] for i in middle) / len(middle))
+    if ranks is None:
+        return Estimate(median)
+    return Estimate(median, float(ordered[ranks[0]]), float(ordered[ranks[1]]))
+
+
+def centre(values: Values, statistic: Statistic) -> Estimate:
+    """The statistic of `values` with 95 % limits (normal law for means, on the log scale for geometric ones).
+
+    A geometric mean of values that are not all above 0 does not exist: NaN.
+    """
+    if statistic == "median":
+        return median_with_limits(values)
+    if len(values) < 2 or (statistic == "geometric-mean" and not np.all(values > 0)):
+        return UNKNOWN
+    scale = np.log(values) if statistic == "geometric-mean" else values
+    mean, half = float(np.mean(scale)), _Z * float(np.std(scale, ddof=1)) / math.sqrt(len(scale))
+    limits = (mean, mean - half, mean + half)
+    return Estimate(*(math.exp(x) for x in limits)) if statistic == "geometric-mean" else Estimate(*limits)
+
+
+@dataclass(frozen=True)
+class Populations:
+    """The names of the gates whose events are compared; `nonexpressing` is None where another well is the mate."""
+
+    expressing: str
+    nonexpressing: str | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the cytometry of one well says. `background_top`: 99th percentile of the non-expressing signal.
+
+    `at_top` and `at_bottom`: shares of the measured events whose raw signal stands at the end of the range.
+    """
+
+    n_events: int
+    counts: dict[str, int]
+    expressing: Estimate
+    nonexpressing: Estimate
+    percent_positive: float
+    background_top: float
+    at_top: float
+    reporter: float = NAN
+
+
+def measure(
+    columns: Columns,
+    gates: Sequence[Gate],
+    compared: Populations,
+    signal: str,
+    statistic: Statistic,
+    background_top: float = NAN,
+) -> Measured:
+    """Gate one well and summarise its signal, compensated, on the linear scale.
+
+    `background_top` is the mate's 99th percentile where the non-expressing cells are in another well.
+    """
+    found = populations(columns, gates)
+    axis = Dimension(signal, compensated=True)
+    bright = columns.take(axis, found[compared.expressing])
+    dark = columns.take(axis, found[compared.nonexpressing]) if compared.nonexpressing else bright
+    top = float(np.quantile(dark, 0.99)) if len(dark) else NAN
+    limit = top if compared.nonexpressing else background_top
+    return Measured(
+        n_events=columns.events.count,
+        counts={name: len(rows) for name, rows in found.items()},
+        expressing=centre(bright, statistic),
+        nonexpressing=centre(dark, statistic) if compared.nonexpressing else UNKNOWN,
+        percent_positive=percent_above(bright, limit),
+        background_top=top,
+        at_top=_share_at_top(columns, signal, found[compared.expressing]),
+    )
+
+
+def percent_above(values: Values, limit: float) -> float:
+    """Percent of `values` above `limit`; NaN when there are none or the limit is unknown."""
+    if not len(values) or math.isnan(limit):
+        return NAN
+    return 100.0 * float(np.count_nonzero(values > limit)) / len(values)
+
+
+def _share_at_top(columns: Columns, signal: str, rows: Rows) -> float:
+    """Share of events whose raw signal reaches the last step of $PnR: their true signal is at least that."""
+    top = next(channel.range for channel in columns.events.channels if channel.name == signal)
+    raw = columns.raw(signal)[rows]
+    return float(np.count_nonzero(raw >= top - 1)) / len(raw) if len(raw) and math.isfinite(top) else 0.0

@@ -1,0 +1,340 @@
+"""The one door to the disk: a study folder in, a results folder out, whole or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from aqp4flow import __version__, pipeline, tables
+from aqp4flow.assay.definition import Assay, read_definition
+from aqp4flow.assay.platemap import apply_overrides, read_plate_map
+from aqp4flow.cohort.visits import read_visits
+from aqp4flow.cytometry.compensation import read_matrix
+from aqp4flow.cytometry.gatingml import read_gatingml, write_gatingml
+from aqp4flow.errors import FcsError, InputError, SheetError, StorageError, raise_all
+from aqp4flow.fcs import read_fcs
+from aqp4flow.model import Gate, Spillover, Visit
+from aqp4flow.pipeline import Plate, PlateWells, Progress, Setting, StudyResult
+from aqp4flow.sheet import find_table
+
+FCS_ENDINGS = (".fcs", ".lmd")
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "matplotlib", "flowutils", "pandas", "pydantic")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study folder (or one plate folder) read and found free of problems."""
+
+    root: Path
+    definition_path: Path
+    assay: Assay
+    plates: tuple[Plate, ...]
+    settings: tuple[Setting, ...]
+    visits: tuple[Visit, ...] | None
+    tables: tuple[Path, ...]
+
+
+# --- in -------------------------------------------------------------------------------------------
+
+
+def load_study(folder: Path, definition: Path | None = None) -> Study:
+    """Read everything but the events. Raises the first InputError, carrying all others found."""
+    problems: list[InputError] = []
+    if not folder.is_dir():
+        raise InputError(str(folder), "no such folder", "name a study folder, or a folder of FCS files")
+    plate_folders = _plate_folders(folder)
+    definition_path = definition or _definition_of(folder)
+    assay = None
+    with _collected(problems):
+        assay = read_definition(definition_path)
+    plates, used = [], []
+    for plate_folder in plate_folders:
+        with _collected(problems):
+            plate, sheets = _load_plate(plate_folder, problems)
+            plates.append(plate)
+            used += sheets
+    visits = None
+    is_plate = plate_folders == [folder]
+    with _collected(problems):
+        visits_path = None if is_plate else find_table(folder, "visits")
+        if visits_path:
+            visits, sheet_problems = read_visits(visits_path)
+            problems += sheet_problems
+            used.append(visits_path)
+    settings = _settings(plates, assay, definition_path, problems) if assay else []
+    raise_all(problems)
+    assert assay is not None  # otherwise a problem was raised
+    return Study(
+        root=folder,
+        definition_path=definition_path,
+        assay=assay,
+        plates=tuple(plates),
+        settings=tuple(settings),
+        visits=tuple(visits) if visits is not None else None,
+        tables=tuple(used),
+    )
+
+
+@contextmanager
+def _collected(problems: list[InputError]) -> Iterator[None]:
+    """Note an input problem and go on to the next part of the study."""
+    try:
+        yield
+    except InputError as problem:
+        problems += [problem, *problem.others]
+
+
+def _plate_folders(folder: Path) -> list[Path]:
+    """The plates of a study, or the folder itself when it holds FCS files or a plate map."""
+    plates = folder / "plates"
+    if plates.is_dir():
+        found = sorted(path for path in plates.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if not found:
+            raise InputError(f"{folder.name}/plates", "no plate folders in it", "one folder a plate: plates/P001")
+        return found
+    if _fcs_files(folder) or any((folder / f"plate{ending}").is_file() for ending in (".csv", ".xlsx")):
+        return [folder]
+    raise InputError(
+        f"{folder.name}/",
+        "neither a study (no plates/ in it) nor a plate (no FCS files in it)",
+        "name the folder that holds plates/, or one with FCS files and plate.csv",
+    )
+
+
+def _definition_of(folder: Path) -> Path:
+    """assay.toml in the folder itself, or beside the plates/ that a plate folder lies in."""
+    places = [folder, folder.resolve().parent, folder.resolve().parent.parent]
+    return next((place / "assay.toml" for place in places if (place / "assay.toml").is_file()), folder / "assay.toml")
+
+
+def _fcs_files(folder: Path) -> list[Path]:
+    """Files a cytometer exported: by ending, or a well as ending (CellQuest). Hidden files are not."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file()
+        and not path.name.startswith((".", "~$"))
+        and (path.suffix.lower() in FCS_ENDINGS or _well_ending(path.suffix))
+    )
+
+
+def _well_ending(suffix: str) -> bool:
+    return len(suffix) == 4 and suffix[1].upper() in "ABCDEFGHIJKLMNOP" and suffix[2:].isdigit()
+
+
+def _load_plate(folder: Path, problems: list[InputError]) -> tuple[Plate, list[Path]]:
+    files = _fcs_files(folder)
+    if not files:
+        raise InputError(f"{folder.name}/", "no FCS files in it", "copy the cytometer's export here")
+    map_path = find_table(folder, "plate")
+    if map_path is None:
+        raise SheetError(f"{folder.name}/", "no plate map", "add plate.csv: well, role, serum, dilution, replicate")
+    says = _wells_by_file(files, problems)
+    wells, sheet_problems = read_plate_map(map_path, folder.name, says)
+    problems += sheet_problems
+    used = [map_path]
+    overrides = find_table(folder, "overrides")
+    if overrides:
+        wells, sheet_problems = apply_overrides(overrides, wells)
+        problems += sheet_problems
+        used.append(overrides)
+    named = {well.file for well in wells}
+    unlisted = tuple(path.name for path in files if path.name not in named)
+    return Plate(folder.name, folder, tuple(wells), unlisted), used
+
+
+def _wells_by_file(files: Sequence[Path], problems: list[InputError]) -> dict[str, str | None]:
+    """The well each file says it is. What is not FCS at all is a problem; a damaged file is its well's affair."""
+    from aqp4flow.fcs.identity import well_of
+
+    says: dict[str, str | None] = {}
+    for path in files:
+        try:
+            says[path.name] = read_fcs(path).well
+        except FcsError as error:
+            with path.open("rb") as file:
+                if file.read(3) != b"FCS":
+                    problems.append(error)
+            says[path.name] = well_of({}, path.name)
+    return says
+
+
+def _settings(
+    plates: Sequence[Plate], assay: Assay, definition_path: Path, problems: list[InputError]
+) -> list[Setting]:
+    settings: list[Setting] = []
+    for plate in plates:
+        if not plate.wells:
+            continue
+        with _collected(problems):
+            matrix = _matrix(assay, definition_path)
+            gates = _gates(assay, definition_path, plate)
+            settings.append(pipeline.settle(plate, assay, matrix, gates))
+    return settings
+
+
+def _matrix(assay: Assay, definition_path: Path) -> Spillover | None:
+    source = assay.compensation.source
+    return read_matrix(definition_path.parent / source) if source.lower().endswith(".csv") else None
+
+
+def _gates(assay: Assay, definition_path: Path, plate: Plate) -> tuple[Gate, ...] | None:
+    source = assay.gating.source
+    if source == "auto":
+        return None
+    return read_gatingml(definition_path.parent / source.replace("{plate}", plate.name))
+
+
+# --- the whole way ---------------------------------------------------------------------------------
+
+
+def run_study(study: Study, out: Path, until: str | None = None, progress: Progress = lambda _: None) -> StudyResult:
+    """Compute a study and write its results folder; `until="wells"` stops after wells.csv.
+
+    The folder appears when it is whole: everything is written beside it first, then put in its place.
+    """
+    _may_replace(out)
+    plates = [
+        pipeline.measure_plate(plate, setting, progress)
+        for plate, setting in zip(study.plates, study.settings, strict=True)
+    ]
+    titers = [] if until == "wells" else [pipeline.titrate_plate(plate) for plate in plates]
+    result = pipeline.finish(study.assay, plates, titers, study.visits)
+    texts = _tables_of(result)
+    with _fresh_folder(out) as folder:
+        for name, text in texts.items():
+            _write(folder / name, text.encode())
+        if until != "wells":
+            progress("drawing figures and report")
+            _write_pictures(folder, result)
+        manifest = _manifest(study, folder, out)
+        _write(folder / "manifest.json", (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
+    return result
+
+
+def _tables_of(result: StudyResult) -> dict[str, str]:
+    """Relative path -> text of every table and gate file."""
+    texts = {
+        "wells.csv": tables.to_csv(tables.wells_table([r for p in result.plates for r in p.readings])),
+        "checks.csv": tables.to_csv(tables.checks_table(result.checks)),
+        "repairs.csv": tables.to_csv(
+            tables.repairs_table([(p.plate.name, r) for p in result.plates for r in p.repairs])
+        ),
+        "spillover.csv": tables.to_csv(
+            tables.spillover_table([(p.plate.name, m) for p in result.plates for m in p.spillovers])
+        ),
+    }
+    for plate in result.plates:
+        texts[gates_file(plate, result)] = write_gatingml(plate.gates)
+    if result.titers:
+        texts["reactivity.csv"] = tables.to_csv(tables.reactivity_table([r for t in result.titers for r in t.rows]))
+        texts["titers.csv"] = tables.to_csv(tables.titers_table([x for t in result.titers for x in t.titrations]))
+    if result.trajectories:
+        texts["trajectories.csv"] = tables.to_csv(tables.trajectories_table(result.trajectories))
+    return texts
+
+
+def gates_file(plate: PlateWells, result: StudyResult) -> str:
+    """`gates.xml` for a plate alone; one file a plate, under plates/, in a study of several."""
+    return "gates.xml" if len(result.plates) == 1 else f"plates/{plate.plate.name}/gates.xml"
+
+
+def _write_pictures(folder: Path, result: StudyResult) -> None:
+    from aqp4flow.report import figures, page
+
+    drawn = figures.draw_all(result)
+    for name, data in drawn.files.items():
+        _write(folder / "figures" / name, data)
+    _write(folder / "report.html", page.render(result, drawn).encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+# --- out: whole or not at all ----------------------------------------------------------------------
+
+
+def _may_replace(out: Path) -> None:
+    """An earlier results folder may be replaced; anything else that is there may not."""
+    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
+        raise StorageError(str(out), "the folder is not empty and not a results folder", "name another with -o")
+    if out.exists() and not out.is_dir():
+        raise StorageError(str(out), "is a file, not a folder", "name another with -o")
+
+
+@contextmanager
+def _fresh_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` that takes its place at the end, and vanishes if anything goes wrong."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise StorageError(str(out.parent), f"cannot be written: {error.strerror}", "name another with -o") from None
+    try:
+        yield work
+        work.chmod(0o755)
+        old = out.with_name(f".{out.name}-old-{os.getpid()}")
+        if out.exists():
+            out.rename(old)
+        work.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(str(out), f"cannot be written: {error.strerror}", "close programs that use it") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _manifest(study: Study, folder: Path, out: Path) -> dict[str, Any]:
+    """What went in and what came out, by hash; time, host and paths only under `volatile`."""
+    return {
+        "aqp4flow": __version__,
+        "assay": study.assay.model_dump(mode="json"),
+        "seed": study.assay.seed.value,
+        "inputs": _hashes(_inputs(study)),
+        "outputs": _hashes({path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _LIBRARIES}},
+        "volatile": {
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "host": socket.gethostname(),
+            "system": platform.platform(),
+            "study": str(study.root.resolve()),
+            "results": str(out.resolve()),
+        },
+    }
+
+
+def _inputs(study: Study) -> dict[str, Path]:
+    """Name in the study -> path of every file that was read."""
+    inputs = {"assay.toml": study.definition_path}
+    for source in (study.assay.compensation.source, study.assay.gating.source):
+        for plate in study.plates:
+            path = study.definition_path.parent / source.replace("{plate}", plate.name)
+            if path.is_file():
+                inputs[source.replace("{plate}", plate.name)] = path
+    for path in study.tables:
+        inputs[path.name if path.parent == study.root else f"{path.parent.name}/{path.name}"] = path
+    for plate in study.plates:
+        inputs |= {f"{plate.name}/{well.file}": plate.folder / well.file for well in plate.wells}
+    return inputs
+
+
+def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
+    hashes = {}
+    for name, path in files.items():
+        with path.open("rb") as file:
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes

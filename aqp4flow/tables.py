@@ -1,0 +1,191 @@
+"""Results as tables: which columns, in which order, written how. Missing is empty, never 0."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+
+from aqp4flow.model import (
+    Check,
+    Curve,
+    Estimate,
+    Reactivity,
+    Reading,
+    Repair,
+    Spillover,
+    Titer,
+    Titration,
+    TrajectoryPoint,
+)
+
+Cell = str | int | float | None
+Table = tuple[tuple[str, ...], list[list[Cell]]]
+
+
+def number(value: float) -> str:
+    """Six significant digits, no exponent below 1e16; empty for NaN and infinity."""
+    if not math.isfinite(value):
+        return ""
+    text = repr(float(f"{value:.6g}"))
+    return text.removesuffix(".0") if text != "-0.0" else "0"
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell as it stands in a file."""
+    if cell is None:
+        return ""
+    return number(cell) if isinstance(cell, float) else str(cell)
+
+
+def to_csv(table: Table) -> str:
+    """The table as CSV: UTF-8, LF, heading first."""
+    headings, rows = table
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(headings)
+    writer.writerows([cell_text(cell) for cell in row] for row in rows)
+    return out.getvalue()
+
+
+def joined(words: Iterable[str]) -> str:
+    """Flags in one cell."""
+    return ";".join(words)
+
+
+def _limits(estimate: Estimate) -> list[Cell]:
+    return [estimate.value, estimate.low, estimate.high]
+
+
+def _titer(titer: Titer | None) -> list[Cell]:
+    """Value, low, high, bound."""
+    return [titer.value, titer.low, titer.high, titer.bound.value] if titer else [None] * 4
+
+
+WELLS = (
+    "plate", "well", "file", "role", "serum", "cells", "dilution", "replicate",
+    "n_events", "n_cells", "n_singlets", "n_live", "n_expressing", "n_nonexpressing",
+    "mfi_expressing", "mfi_nonexpressing", "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high",
+    "percent_positive", "flags", "notes", "mfi_expressing_low", "mfi_expressing_high",
+    "mfi_nonexpressing_low", "mfi_nonexpressing_high",
+)  # fmt: skip
+
+
+def wells_table(readings: Sequence[Reading]) -> Table:
+    """One row a well."""
+    return WELLS, [_well_row(reading) for reading in readings]
+
+
+def _well_row(reading: Reading) -> list[Cell]:
+    well = reading.well
+    flags = ("excluded", *reading.flags) if well.excluded else reading.flags
+    flags = tuple(dict.fromkeys(flags))
+    counts: list[Cell] = [
+        reading.counts.get(gate) for gate in ("cells", "singlets", "live", "expressing", "nonexpressing")
+    ]
+    return [
+        well.plate, well.name, well.file, well.role.value, well.serum, well.cells, well.dilution, well.replicate,
+        reading.n_events, *counts,
+        reading.expressing.value, reading.nonexpressing.value, *_limits(reading.delta), *_limits(reading.ratio),
+        reading.percent_positive, joined(flags), joined(reading.notes),
+        reading.expressing.low, reading.expressing.high, reading.nonexpressing.low, reading.nonexpressing.high,
+    ]  # fmt: skip
+
+
+REACTIVITY = (
+    "plate", "serum", "dilution", "n_replicates", "mfi_expressing", "mfi_nonexpressing",
+    "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high", "index", "relative",
+    "cutoff_delta", "cutoff_ratio", "status", "flags", "role",
+)  # fmt: skip
+
+
+def reactivity_table(rows: Sequence[Reactivity]) -> Table:
+    """One row a plate, serum and dilution."""
+    return REACTIVITY, [
+        [
+            row.plate, row.serum, row.dilution, row.n_replicates, row.mfi_expressing, row.mfi_nonexpressing,
+            *_limits(row.delta), *_limits(row.ratio), row.index, row.relative,
+            row.cutoff_delta, row.cutoff_ratio, row.status.value, joined(row.flags), row.role.value,
+        ]
+        for row in rows
+    ]  # fmt: skip
+
+
+TITERS = (
+    "plate", "serum", "readout", "cutoff", "endpoint", "endpoint_bound",
+    "titer", "titer_low", "titer_high", "titer_bound",
+    "units", "units_low", "units_high", "units_bound", "parallel", "flags", "role",
+    "midpoint", "midpoint_low", "midpoint_high", "curve_model",
+)  # fmt: skip
+
+
+def titers_table(titrations: Sequence[Titration]) -> Table:
+    """One row a plate and serum. Units and parallelism need a reference curve's rules and are empty."""
+    return TITERS, [_titer_row(titration) for titration in titrations]
+
+
+def _titer_row(titration: Titration) -> list[Cell]:
+    endpoint: list[Cell] = (
+        [titration.endpoint.value, titration.endpoint.bound.value] if titration.endpoint else [None, None]
+    )
+    return [
+        titration.plate, titration.serum, titration.readout, titration.cutoff, *endpoint,
+        *_titer(titration.titer), None, None, None, None, None, joined(titration.flags), titration.role.value,
+        *_curve(titration.curve),
+    ]  # fmt: skip
+
+
+def _curve(curve: Curve | None) -> list[Cell]:
+    return [*_limits(curve.midpoint), curve.model] if curve else [None] * 4
+
+
+TRAJECTORIES = (
+    "patient", "visit", "serum", "collected", "month", "plates", "baseline",
+    "dilution", "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high", "index",
+    "titer", "titer_low", "titer_high", "titer_bound", "status",
+    "quantity", "fold_vs_baseline", "fold_low", "fold_high", "fold_bound", "flags", "notes",
+)  # fmt: skip
+
+
+def trajectories_table(points: Sequence[TrajectoryPoint]) -> Table:
+    """One row a patient and visit; the shifts are those at the serum's lowest dilution."""
+    return TRAJECTORIES, [_trajectory_row(point) for point in points]
+
+
+def _trajectory_row(point: TrajectoryPoint) -> list[Cell]:
+    visit, row = point.visit, point.reactivity
+    shifts: list[Cell] = (
+        [row.dilution, *_limits(row.delta), *_limits(row.ratio), row.index] if row else [None] * 8
+    )
+    return [
+        visit.patient, visit.visit, visit.serum, visit.collected, visit.month, joined(point.plates),
+        "yes" if visit.baseline else "", *shifts, *_titer(point.titer), row.status.value if row else None,
+        point.quantity, *_titer(point.fold), joined(point.flags), joined(point.notes),
+    ]  # fmt: skip
+
+
+def checks_table(checks: Sequence[Check]) -> Table:
+    """One row a check."""
+    headings = ("scope", "subject", "check", "value", "limit", "verdict", "message")
+    return headings, [[c.scope, c.subject, c.check, c.value, c.limit, c.verdict.value, c.message] for c in checks]
+
+
+def repairs_table(repairs: Sequence[tuple[str, Repair]]) -> Table:
+    """One row a mended, odd or refused file, with its plate."""
+    return ("file", "code", "message", "plate"), [[r.file, r.code, r.message, plate] for plate, r in repairs]
+
+
+def spillover_table(matrices: Sequence[tuple[str, Spillover]]) -> Table:
+    """The matrices used, a row a dye: plate, source, dye, detector, coefficient."""
+    return ("plate", "source", "dye", "detector", "coefficient"), [
+        [plate, m.source, dye, detector, float(m.matrix[i, j])]
+        for plate, m in matrices
+        for i, dye in enumerate(m.channels)
+        for j, detector in enumerate(m.channels)
+    ]
+
+
+def points_table(points: Sequence[tuple[str, str, float, float, float, float, str]]) -> Table:
+    """What a figure shows: panel, series, x, y, its limits, and a mark (bound or status)."""
+    return ("panel", "series", "x", "y", "low", "high", "mark"), [list(point) for point in points]
