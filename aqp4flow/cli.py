@@ -39,7 +39,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
 ) -> None:
     """Options that stand before the command."""
@@ -75,8 +77,8 @@ def check(
     loaded = None
     try:
         loaded = door.load_study(study, assay)
-    except InputError as problem:
-        problems = (problem, *problem.others)
+    except InputError as first:
+        problems = (first, *first.others)
     if as_json:
         listed = [{"where": p.where, "what": p.what, "hint": p.hint} for p in problems]
         typer.echo(json.dumps({"study": str(study), "problems": listed}, ensure_ascii=False, indent=2))
@@ -247,7 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         typer.echo(f"aqp4flow: {type(error).__name__}: {error}", err=True)
-        typer.echo("hint: this is a fault of the program; run it again with --debug and report what it prints", err=True)
+        typer.echo(
+            "hint: this is a fault of the program; run it again with --debug and report what it prints",
+            err=True,
+        )
         sys.exit(EXIT_BUG)
 
 

@@ -53,21 +53,21 @@ class Spillover:
 
     def same_as(self, other: Spillover | None) -> bool:
         """Whether both hold the same numbers for the same channels, whatever their source."""
-        return (
-            other is not None
-            and self.channels == other.channels
-            and bool(np.array_equal(self.matrix, other.matrix))
-        )
+        return other is not None and self.channels == other.channels and bool(np.array_equal(self.matrix, other.matrix))
 
 
 class Events(Protocol):
     """Anything that hands out events of one data set by channel, on the linear scale."""
 
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """Number of events."""
+        ...
 
     @property
-    def channels(self) -> tuple[Channel, ...]: ...
+    def channels(self) -> tuple[Channel, ...]:
+        """All channels, in file order."""
+        ...
 
     def column(self, name: str) -> Values:
         """Linear values of one channel, shape (count,)."""
@@ -192,6 +192,7 @@ class Estimate:
 
     @property
     def known(self) -> bool:
+        """Whether there is a number."""
         return not math.isnan(self.value)
 
 
@@ -220,6 +221,8 @@ class Reading:
 
 
 class Status(StrEnum):
+    """What a serum at a dilution is called."""
+
     POSITIVE = "positive"
     EQUIVOCAL = "equivocal"
     NEGATIVE = "negative"
@@ -341,6 +344,8 @@ class TrajectoryPoint:
 
 
 class Verdict(StrEnum):
+    """How a check ended."""
+
     PASS = "pass"
     WARN = "warn"
     FAIL = "fail"

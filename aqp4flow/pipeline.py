@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
@@ -15,8 +14,9 @@ from aqp4flow.cytometry.autogate import GateChannels, learn_gates
 from aqp4flow.cytometry.compensation import condition
 from aqp4flow.cytometry.gates import Columns, channels_needed
 from aqp4flow.cytometry.measure import Measured, Populations, measure
+from aqp4flow.cytometry.pictures import GatePicture, picture_gates
 from aqp4flow.errors import ConfigError, FcsError, InputError
-from aqp4flow.fcs import FcsFile, read_fcs
+from aqp4flow.fcs import FcsFile
 from aqp4flow.model import (
     FULLY_STAINED,
     NAN,
@@ -40,11 +40,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plate:
-    """A plate as handed in: its folder, its wells, files that no row of the map names."""
+    """A plate as handed in: its wells, its files by name (or why one cannot be read), files no well names."""
 
     name: str
-    folder: Path
     wells: tuple[Well, ...]
+    files: Mapping[str, FcsFile | FcsError]
     unlisted: tuple[str, ...] = ()
 
 
@@ -141,13 +141,12 @@ def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: Sequence
 
 def first_channels(plate: Plate) -> tuple[Channel, ...]:
     """Channels of the first file that can be read; raises the first refusal when none can."""
-    refusal: FcsError | None = None
-    for well in plate.wells:
-        try:
-            return read_fcs(plate.folder / well.file).channels
-        except FcsError as error:
-            refusal = refusal or error
-    raise refusal or InputError(f"{plate.name}/", "no wells", "fill in the plate map")
+    files = [plate.files[well.file] for well in plate.wells]
+    for file in files:
+        if isinstance(file, FcsFile):
+            return file.channels
+    refusals = [file for file in files if isinstance(file, FcsError)]
+    raise refusals[0] if refusals else InputError(f"{plate.name}/", "no wells", "fill in the plate map")
 
 
 def _height_of(forward: str, there: Sequence[Channel]) -> str | None:
@@ -165,10 +164,9 @@ def _gate_problems(gates: Sequence[Gate], assay: Assay, there: Sequence[Channel]
         what = f"gates look at {', '.join(unknown)}, which the files do not have"
         problems.append(ConfigError(where, what, f"the files have {', '.join(sorted(names))}"))
     there_are = [gate.name for gate in gates]
-    for name in _compared_names(assay):
-        if name not in there_are:
-            problems.append(ConfigError(where, f"no gate is called {name!r}", f"gates: {', '.join(there_are)}"))
-    return problems
+    missing = [name for name in _compared_names(assay) if name not in there_are]
+    hint = f"gates: {', '.join(there_are)}"
+    return problems + [ConfigError(where, f"no gate is called {name!r}", hint) for name in missing]
 
 
 def _compared_names(assay: Assay) -> list[str]:
@@ -187,6 +185,12 @@ class _Opened:
     file: FcsFile | None
     spillover: Spillover | None
     refusal: str = ""
+
+    def columns(self) -> Columns:
+        """The well's events, mapped for as long as the columns live."""
+        if self.file is None:
+            raise ValueError("a refused file has no columns")
+        return Columns(self.file.open_events(), self.spillover)
 
 
 def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _: None) -> PlateWells:
@@ -222,10 +226,9 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
 
 
 def _open(plate: Plate, well: Well, setting: Setting) -> _Opened:
-    try:
-        file = read_fcs(plate.folder / well.file)
-    except FcsError as error:
-        return _Opened(well, None, None, error.what)
+    file = plate.files[well.file]
+    if isinstance(file, FcsError):
+        return _Opened(well, None, None, file.what)
     missing = [name for name in _wanted_channels(setting) if not any(c.name == name for c in file.channels)]
     if missing:
         return _Opened(well, None, None, f"the file has no channel {', '.join(missing)}")
@@ -265,7 +268,7 @@ def _distinct(matrices: Sequence[Spillover]) -> tuple[Spillover, ...]:
 def _to_learn_from(opened: Sequence[_Opened]) -> list[Columns]:
     """Fully stained wells that no one excluded."""
     return [
-        Columns(one.file.events, one.spillover)
+        one.columns()
         for one in opened
         if one.file and one.file.n_events and one.well.role in FULLY_STAINED and not one.well.excluded
     ]
@@ -308,8 +311,7 @@ def _measure_one(
 ) -> Measured | None:
     if one.file is None:
         return None
-    columns = Columns(one.file.events, one.spillover)
-    return measure(columns, gates, compared, setting.signal, setting.assay.readout.statistic, top)
+    return measure(one.columns(), gates, compared, setting.signal, setting.assay.readout.statistic, top)
 
 
 def _reading(one: _Opened, measured: Measured | None, compared: Populations, partner: Reading | None) -> Reading:
@@ -407,7 +409,15 @@ def _spillover_checks(plate: Plate, setting: Setting, opened: Sequence[_Opened])
         message = f"{len(matrices)} matrices on one plate"
         message += f"; none in {', '.join(without[:8])}" if without else "; each well was compensated with its own"
         checks.append(
-            Check("plate", plate.name, "spillover-differs", len(matrices), "1 matrix", Verdict.WARN, f"{message}.")
+            Check(
+                "plate",
+                plate.name,
+                "spillover-differs",
+                len(matrices),
+                "1 matrix",
+                Verdict.WARN,
+                f"{message}.",
+            )
         )
     worst = max(condition(matrix) for matrix in matrices)
     limit = setting.assay.acceptance.condition_limit
@@ -415,6 +425,17 @@ def _spillover_checks(plate: Plate, setting: Setting, opened: Sequence[_Opened])
     message = f"Compensation multiplies noise by at most {worst:.3g} (condition of the matrix)."
     checks.append(Check("plate", plate.name, "spillover-condition", worst, f"< {limit:g}", verdict, message))
     return checks
+
+
+PICTURED_WELLS = 12
+
+
+def gate_pictures(wells: PlateWells) -> list[GatePicture]:
+    """Every gate of a plate over pooled events, thinned to a dozen fully stained wells."""
+    shown = [r.well for r in wells.readings if r.n_events and r.well.role in FULLY_STAINED and not r.well.excluded]
+    step = -(-len(shown) // PICTURED_WELLS) or 1
+    opened = [_open(wells.plate, well, wells.setting) for well in shown[::step]]
+    return picture_gates([one.columns() for one in opened if one.file], wells.gates)
 
 
 # --- wells to titers ------------------------------------------------------------------------------
@@ -471,4 +492,3 @@ def _visit_checks(points: Sequence[TrajectoryPoint], titrations: Sequence[Titrat
         message = f"Serum {serum} is in no row of the visits: it has a titer but no patient."
         checks.append(Check("serum", f"{plate}/{serum}", "serum-without-visit", "", "", Verdict.WARN, message))
     return checks
-

@@ -24,7 +24,7 @@ from aqp4flow.cohort.visits import read_visits
 from aqp4flow.cytometry.compensation import read_matrix
 from aqp4flow.cytometry.gatingml import read_gatingml, write_gatingml
 from aqp4flow.errors import FcsError, InputError, SheetError, StorageError, raise_all
-from aqp4flow.fcs import read_fcs
+from aqp4flow.fcs import FcsFile, read_fcs, well_of
 from aqp4flow.model import Gate, Spillover, Visit
 from aqp4flow.pipeline import Plate, PlateWells, Progress, Setting, StudyResult
 from aqp4flow.sheet import find_table
@@ -41,6 +41,7 @@ class Study:
     definition_path: Path
     assay: Assay
     plates: tuple[Plate, ...]
+    folders: tuple[Path, ...]
     settings: tuple[Setting, ...]
     visits: tuple[Visit, ...] | None
     tables: tuple[Path, ...]
@@ -81,6 +82,7 @@ def load_study(folder: Path, definition: Path | None = None) -> Study:
         definition_path=definition_path,
         assay=assay,
         plates=tuple(plates),
+        folders=tuple(plate_folders),
         settings=tuple(settings),
         visits=tuple(visits) if visits is not None else None,
         tables=tuple(used),
@@ -141,7 +143,8 @@ def _load_plate(folder: Path, problems: list[InputError]) -> tuple[Plate, list[P
     map_path = find_table(folder, "plate")
     if map_path is None:
         raise SheetError(f"{folder.name}/", "no plate map", "add plate.csv: well, role, serum, dilution, replicate")
-    says = _wells_by_file(files, problems)
+    opened = _open_all(files, problems)
+    says = {name: file.well if isinstance(file, FcsFile) else well_of({}, name) for name, file in opened.items()}
     wells, sheet_problems = read_plate_map(map_path, folder.name, says)
     problems += sheet_problems
     used = [map_path]
@@ -152,23 +155,21 @@ def _load_plate(folder: Path, problems: list[InputError]) -> tuple[Plate, list[P
         used.append(overrides)
     named = {well.file for well in wells}
     unlisted = tuple(path.name for path in files if path.name not in named)
-    return Plate(folder.name, folder, tuple(wells), unlisted), used
+    return Plate(folder.name, tuple(wells), opened, unlisted), used
 
 
-def _wells_by_file(files: Sequence[Path], problems: list[InputError]) -> dict[str, str | None]:
-    """The well each file says it is. What is not FCS at all is a problem; a damaged file is its well's affair."""
-    from aqp4flow.fcs.identity import well_of
-
-    says: dict[str, str | None] = {}
+def _open_all(files: Sequence[Path], problems: list[InputError]) -> dict[str, FcsFile | FcsError]:
+    """Every file read as far as its keywords. What is not FCS at all is a problem; a damaged file is its well's affair."""
+    opened: dict[str, FcsFile | FcsError] = {}
     for path in files:
         try:
-            says[path.name] = read_fcs(path).well
+            opened[path.name] = read_fcs(path)
         except FcsError as error:
+            opened[path.name] = error
             with path.open("rb") as file:
                 if file.read(3) != b"FCS":
                     problems.append(error)
-            says[path.name] = well_of({}, path.name)
-    return says
+    return opened
 
 
 def _settings(
@@ -305,8 +306,13 @@ def _manifest(study: Study, folder: Path, out: Path) -> dict[str, Any]:
         "assay": study.assay.model_dump(mode="json"),
         "seed": study.assay.seed.value,
         "inputs": _hashes(_inputs(study)),
-        "outputs": _hashes({path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _LIBRARIES}},
+        "outputs": _hashes(
+            {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        ),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _LIBRARIES},
+        },
         "volatile": {
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "host": socket.gethostname(),
@@ -327,8 +333,8 @@ def _inputs(study: Study) -> dict[str, Path]:
                 inputs[source.replace("{plate}", plate.name)] = path
     for path in study.tables:
         inputs[path.name if path.parent == study.root else f"{path.parent.name}/{path.name}"] = path
-    for plate in study.plates:
-        inputs |= {f"{plate.name}/{well.file}": plate.folder / well.file for well in plate.wells}
+    for plate, folder in zip(study.plates, study.folders, strict=True):
+        inputs |= {f"{plate.name}/{well.file}": folder / well.file for well in plate.wells}
     return inputs
 
 

@@ -155,9 +155,7 @@ def trajectories_table(points: Sequence[TrajectoryPoint]) -> Table:
 
 def _trajectory_row(point: TrajectoryPoint) -> list[Cell]:
     visit, row = point.visit, point.reactivity
-    shifts: list[Cell] = (
-        [row.dilution, *_limits(row.delta), *_limits(row.ratio), row.index] if row else [None] * 8
-    )
+    shifts: list[Cell] = [row.dilution, *_limits(row.delta), *_limits(row.ratio), row.index] if row else [None] * 8
     return [
         visit.patient, visit.visit, visit.serum, visit.collected, visit.month, joined(point.plates),
         "yes" if visit.baseline else "", *shifts, *_titer(point.titer), row.status.value if row else None,

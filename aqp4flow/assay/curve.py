@@ -37,7 +37,7 @@ class Series:
 
 def predict(parameters: Array, dilution: Array) -> Array:
     """MFI from natural-log parameters (b, t, m[, h[, g]])."""
-    b, t, m, h, g = [*np.exp(parameters), *(1.0,) * (5 - len(parameters))]
+    b, t, m, h, g = (float(x) for x in (*np.exp(parameters), 1.0, 1.0)[:5])
     with np.errstate(over="ignore"):
         return np.asarray(b + t / (1 + (dilution / m) ** h) ** g, np.float64)
 
@@ -107,13 +107,14 @@ def _fit(points: Series, model: str) -> _Fit:
 
     best = None
     for start in _starts(points, limits):
-        found = least_squares(residuals, start, bounds=limits.T, x_scale="jac", max_nfev=200)
+        found = least_squares(residuals, start, bounds=(limits[:, 0], limits[:, 1]), x_scale="jac", max_nfev=200)
         if best is None or found.cost < best.cost - 1e-9:
             best = found
     assert best is not None  # there is always a start
     n, k = len(observed), len(best.x)
     rss = 2 * float(best.cost)
-    covariance = np.linalg.pinv(best.jac.T @ best.jac) * (rss / max(1, n - k))
+    jacobian = np.asarray(best.jac, np.float64)
+    covariance: Array = np.linalg.pinv(jacobian.T @ jacobian).astype(np.float64) * (rss / max(1, n - k))
     margin = 1e-3 * (limits[:, 1] - limits[:, 0])
     inside = (best.x > limits[:, 0] + margin) & (best.x < limits[:, 1] - margin)
     return _Fit(model, best.x, covariance, rss, n, not bool(inside[2]))

@@ -197,7 +197,7 @@ def read_definition(path: Path) -> Assay:
 
 
 _DEMANDED = {
-    ("assay",): "add [assay] with antigen = \"AQP4-M23\" (the isoform)",
+    ("assay",): 'add [assay] with antigen = "AQP4-M23" (the isoform)',
     ("assay", "antigen"): 'name the antigen and isoform: antigen = "AQP4-M23"; isoforms are never pooled',
     ("channels",): "add [channels] with reporter and signal; `aqp4flow fcs FILE` lists the channels",
     ("channels", "signal"): "name the channel of the anti-human IgG; `aqp4flow fcs FILE` lists the channels",

@@ -57,9 +57,7 @@ def _well(row: Row, plate: str, files: Mapping[str, str | None]) -> Well:
         raise row.error(f"cells {row['cells']!r} is unknown", "write antigen or control, or leave it empty")
     if role is Role.SINGLE_STAIN and not row["dye"]:
         raise row.error("role single-stain needs a dye", "write the detector's $PnN, for example FITC-A")
-    return Well(
-        plate, name, file, role, row["serum"], cells, dilution, plain(row["replicate"]), row["dye"]
-    )
+    return Well(plate, name, file, role, row["serum"], cells, dilution, plain(row["replicate"]), row["dye"])
 
 
 def _role(row: Row) -> Role:

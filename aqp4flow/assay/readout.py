@@ -58,9 +58,7 @@ def with_shift(reading: Reading) -> Reading:
     flags = reading.flags
     if not shift.known and reading.expressing.known and reading.nonexpressing.known:
         flags = (*flags, "ratio-undefined")
-    return replace(
-        reading, delta=delta(reading.expressing, reading.nonexpressing), ratio=shift, flags=flags
-    )
+    return replace(reading, delta=delta(reading.expressing, reading.nonexpressing), ratio=shift, flags=flags)
 
 
 # --- paired wells: control cells beside antigen cells ---------------------------------------------
@@ -169,7 +167,13 @@ def _row(
         flags = (*flags, "ratio-undefined")
     index = bright / dark if dark > 0 and fold.known else NAN
     return replace(
-        empty, mfi_expressing=bright, mfi_nonexpressing=dark, delta=shift, ratio=fold, index=index, flags=flags
+        empty,
+        mfi_expressing=bright,
+        mfi_nonexpressing=dark,
+        delta=shift,
+        ratio=fold,
+        index=index,
+        flags=flags,
     )
 
 

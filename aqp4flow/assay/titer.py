@@ -68,9 +68,7 @@ class Interpolated:
     draws: Draws
 
 
-def interpolated_titer(
-    series: Sequence[Reactivity], cutoff: CutOff, cutoffs: Draws, seed: int
-) -> Interpolated | None:
+def interpolated_titer(series: Sequence[Reactivity], cutoff: CutOff, cutoffs: Draws, seed: int) -> Interpolated | None:
     """Where the deciding read-out crosses the cut-off, with limits from both errors; None when nothing is read.
 
     `cutoffs` are draws of the cut-off shared by a plate, so that folds between its sera do not pay for it twice.
@@ -105,4 +103,3 @@ def bounded(point: float, draws: Draws, first: float, last: float) -> Titer:
     if point == np.inf:
         return Titer(last, Bound.ABOVE, min(last, low) if math.isfinite(low) and low > 0 else NAN, NAN)
     return Titer(float(2**point), Bound.EXACT, low if low > 0 else NAN, high if math.isfinite(high) else NAN)
-

@@ -45,7 +45,11 @@ def _shared_draws(rows: Sequence[Reactivity], cutoffs: CutOffs, rules: Rules) ->
 
 
 def _titration(
-    series: Sequence[Reactivity], cutoffs: CutOffs, shared: Draws | None, background: Sequence[float], rules: Rules
+    series: Sequence[Reactivity],
+    cutoffs: CutOffs,
+    shared: Draws | None,
+    background: Sequence[float],
+    rules: Rules,
 ) -> Titration:
     endpoint, flags = endpoint_titer(series)
     curve, curve_flags = _curve(series, background, rules.model)

@@ -60,9 +60,7 @@ def trajectories(visits: Sequence[Visit], measured: Measurements, quantity: str,
     return finished
 
 
-def _point(
-    visit: Visit, measured: Measurements, quantity: str, seed: int
-) -> tuple[TrajectoryPoint, Quantity | None]:
+def _point(visit: Visit, measured: Measurements, quantity: str, seed: int) -> tuple[TrajectoryPoint, Quantity | None]:
     titrations = measured.titrations.get(visit.serum, ())
     rows = measured.reactivity.get(visit.serum, ())
     lowest = min((row.dilution for row in rows), default=NAN)

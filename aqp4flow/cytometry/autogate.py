@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.cytometry.gates import Columns, inside, populations
+from aqp4flow.cytometry.gates import Columns, inside
 from aqp4flow.errors import AnalysisError
 from aqp4flow.model import Dimension, Gate, Polygon, Range, Values
 
@@ -21,6 +22,7 @@ EVENTS_TO_LEARN_FROM = 40_000
 _MIXTURE_EVENTS = 12_000
 _CELLS_INSIDE = 0.97  # share of the cells' own ellipse kept
 _VERTICES = 32
+_DOUBLET_STEP = 0.35  # on log height/area: two cells side by side halve the ratio (0.69), one cell never falls so far
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ def learn_gates(wells: Sequence[Columns], channels: GateChannels, seed: int) -> 
     pool = _pooled(wells, channels)
     if len(pool) < 200:
         raise AnalysisError(
-            "gates", f"only {len(pool)} events to learn from", "use the gates of another plate: [gating] source"
+            "gates",
+            f"only {len(pool)} events to learn from",
+            "use the gates of another plate: [gating] source",
         )
     remarks: list[tuple[str, str]] = []
     gates: list[Gate] = [_cells(pool, channels, seed)]
@@ -157,14 +161,16 @@ def _distance(point: Values, mean: Values, covariance: Values) -> float:
 
 
 def _singlets(pool: _Pool, area: str, height: str, parent: str) -> Polygon:
-    """A wedge around the usual ratio of height to area; its width comes from the side without doublets."""
+    """A wedge around the usual ratio of height to area; its width from where doublets do not reach."""
     x, y = Dimension(area), Dimension(height)
     positive = (pool.values[x] > 0) & (pool.values[y] > 0)
     ratio = np.log(pool.values[y][positive] / pool.values[x][positive])
     peak = _mode(ratio)
     above = ratio[ratio >= peak] - peak
-    spread = max(1.4826 * float(np.median(above)), 1e-3)
-    low, high = math.exp(peak - 3.5 * spread), math.exp(peak + 5 * spread)
+    below = peak - ratio[(ratio < peak) & (ratio > peak - _DOUBLET_STEP)]
+    spread = max(1.4826 * float(np.median(part)) if len(part) else 0.0 for part in (above, below))
+    spread = max(spread, 1e-3)
+    low, high = math.exp(peak - 3 * spread), math.exp(peak + 5 * spread)
     far = 4 * float(pool.values[x].max())
     corners = ((0.0, 0.0), (far, far * low), (far, far * high))
     return Polygon("singlets", parent, x, y, tuple((_rounded(a), _rounded(b)) for a, b in corners))
@@ -265,7 +271,7 @@ def _reporter(
     return (expressing, nonexpressing), remarks
 
 
-def _best_mixture(points: Values, components: range, seed: int):  # type: ignore[no-untyped-def]
+def _best_mixture(points: Values, components: range, seed: int) -> Any:
     """The Gaussian mixture with the lowest BIC; one thread, so that sums are added in one order."""
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
@@ -277,6 +283,3 @@ def _best_mixture(points: Values, components: range, seed: int):  # type: ignore
             for k in components
         ]
         return min(fits, key=lambda fit: float(fit.bic(thinned)))
-
-
-__all__ = ["GateChannels", "Learned", "learn_gates", "populations"]

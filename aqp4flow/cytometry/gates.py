@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,21 +42,65 @@ def _second(y: Values | None) -> Values:
 
 
 def _between(x: Values, low: float | None, high: float | None) -> Mask:
-    mask = np.ones(len(x), bool) if low is None else x >= low
-    return mask if high is None else mask & (x < high)
-
-
-def _in_polygon(vertices: Sequence[tuple[float, float]], x: Values, y: Values) -> Mask:
-    """Even-odd rule. What lies outside the bounding box is settled by four comparisons."""
-    corners = np.array(vertices, np.float64)
-    (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)
-    mask = (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
-    near = np.flatnonzero(mask)
-    points = np.empty((len(near), 2))
-    points[:, 0] = x[near]
-    points[:, 1] = y[near]
-    mask[near] = points_in_polygon(corners, points)
+    mask: Mask = np.ones(len(x), bool) if low is None else x >= low
+    if high is not None:
+        mask &= x < high
     return mask
+
+
+_RASTER = 128
+_OUTSIDE, _INSIDE, _EDGE = 0, 1, 2
+
+
+def _in_polygon(vertices: tuple[tuple[float, float], ...], x: Values, y: Values) -> Mask:
+    """Even-odd rule. A raster settles every event but those in cells that an edge runs through."""
+    raster = _rasterised(vertices)
+    left, bottom, per_x, per_y = raster.frame
+    # Events far outside are drawn to the rim, which is outside; NaN compares false and goes there too.
+    column = np.fmin(np.fmax((x - left) * per_x, 0.0), _RASTER + 1).astype(np.intp)
+    row = np.fmin(np.fmax((y - bottom) * per_y, 0.0), _RASTER + 1).astype(np.intp)
+    column *= _RASTER + 2
+    column += row
+    kind = raster.cells.take(column)
+    mask = kind == _INSIDE
+    near = np.flatnonzero(kind == _EDGE)
+    mask[near] = points_in_polygon(np.array(vertices), np.column_stack([x[near], y[near]]))
+    return mask
+
+
+@dataclass(frozen=True)
+class _Raster:
+    """Cells over a polygon's bounding box with a rim of outside cells; `frame`: left, bottom, cells per unit."""
+
+    frame: tuple[float, float, float, float]
+    cells: NDArray[np.int8]
+
+
+@lru_cache(maxsize=64)
+def _rasterised(vertices: tuple[tuple[float, float], ...]) -> _Raster:
+    """Classify each cell: outside, inside, or touched by an edge (with a margin far above rounding)."""
+    corners = np.array(vertices, np.float64)
+    low, span = corners.min(axis=0), np.ptp(corners, axis=0)
+    per = _RASTER / np.where(span > 0, span, 1.0)
+    origin = low - 1 / per  # one cell of rim on each side
+    centres = np.stack(np.meshgrid(*(np.arange(_RASTER + 2) + 0.5,) * 2, indexing="ij"), axis=-1).reshape(-1, 2)
+    scaled = (corners - origin) * per
+    touched = np.zeros(len(centres), bool)
+    for start, end in zip(scaled, np.roll(scaled, -1, axis=0), strict=True):
+        touched |= _touches(start, end, centres, 0.5 + 1e-6)
+    inner = points_in_polygon(scaled, centres)
+    cells = np.where(touched, _EDGE, np.where(inner, _INSIDE, _OUTSIDE)).astype(np.int8)
+    return _Raster((float(origin[0]), float(origin[1]), float(per[0]), float(per[1])), cells)
+
+
+def _touches(start: Values, end: Values, centres: Values, half: float) -> Mask:
+    """Whether the segment meets the square of half-width `half` around each centre (separating axes)."""
+    middle, reach = (start + end) / 2, np.abs(end - start) / 2
+    offset = centres - middle
+    step = end - start
+    across = np.abs(step[0] * offset[:, 1] - step[1] * offset[:, 0])
+    near = np.all(np.abs(offset) <= reach + half, axis=1)
+    return np.asarray(near & (across <= half * np.abs(step).sum() + 1e-9), np.bool_)
 
 
 def _in_ellipse(gate: Ellipse, x: Values, y: Values) -> Mask:
@@ -94,8 +139,10 @@ class Columns:
         if axis.channel not in self._weights:
             self._weights[axis.channel] = unmixing(self.spillover, axis.channel)
         weights = self._weights[axis.channel]
-        total: Values = np.zeros(self.events.count if rows is None else len(rows))
-        for name, weight in weights.items():
+        parts = iter(weights.items())
+        name, weight = next(parts)
+        total = weight * _pick(self.raw(name), rows)
+        for name, weight in parts:
             total += weight * _pick(self.raw(name), rows)
         return total
 

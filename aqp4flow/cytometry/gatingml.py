@@ -31,7 +31,12 @@ def write_gatingml(gates: Sequence[Gate]) -> str:
 
 
 def _element(gate: Gate) -> ET.Element:
-    tag = {Range: "RectangleGate", Rectangle: "RectangleGate", Polygon: "PolygonGate", Ellipse: "EllipsoidGate"}
+    tag = {
+        Range: "RectangleGate",
+        Rectangle: "RectangleGate",
+        Polygon: "PolygonGate",
+        Ellipse: "EllipsoidGate",
+    }
     element = ET.Element(f"{_GATING}{tag[type(gate)]}", {f"{_GATING}id": gate.name})
     if gate.parent:
         element.set(f"{_GATING}parent_id", gate.parent)
@@ -57,9 +62,7 @@ def _element(gate: Gate) -> ET.Element:
     return element
 
 
-def _dimension(
-    element: ET.Element, axis: Dimension, low: float | None = None, high: float | None = None
-) -> None:
+def _dimension(element: ET.Element, axis: Dimension, low: float | None = None, high: float | None = None) -> None:
     reference = _FROM_FILE if axis.compensated else _RAW
     dimension = ET.SubElement(element, f"{_GATING}dimension", {f"{_GATING}compensation-ref": reference})
     for name, value in (("min", low), ("max", high)):
@@ -105,9 +108,7 @@ def _gate(element: ET.Element, where: str) -> Gate:
         raise InputError(spot, "incomplete or not numbers", "export the gates again") from None
 
 
-def _shape(
-    element: ET.Element, kind: str, identity: tuple[str, str | None], axes: list[Dimension], spot: str
-) -> Gate:
+def _shape(element: ET.Element, kind: str, identity: tuple[str, str | None], axes: list[Dimension], spot: str) -> Gate:
     name, parent = identity
     if kind == "RectangleGate" and len(axes) == 1:
         low, high = _limits(element)[0]

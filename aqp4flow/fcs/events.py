@@ -30,6 +30,7 @@ class FcsEvents:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
+        """All channels, in file order."""
         return self.layout.channels
 
     def index(self, name: str) -> int:
@@ -62,7 +63,7 @@ class FcsEvents:
     def _three_bytes(self, offset: int) -> NDArray[np.uint32]:
         byte = [self._view(np.dtype("u1"), offset + i).astype(np.uint32) for i in range(3)]
         low, middle, high = byte[::-1] if self.layout.big_endian else byte
-        return low | middle << np.uint32(8) | high << np.uint32(16)
+        return np.asarray(low | middle << np.uint32(8) | high << np.uint32(16), np.uint32)
 
     def column(self, name: str) -> Values:
         """Linear values of the channel called `name`, float64, shape (count,)."""

@@ -67,9 +67,7 @@ def _is_big_endian(byteord: str, where: str) -> bool:
     raise FcsError(where, f"$BYTEORD is {byteord!r}", "export as FCS 3.1 (byte order 1,2,3,4 or 4,3,2,1)")
 
 
-def _channel(
-    keywords: Mapping[str, str], number: int, kind: str, where: str, repairs: list[Repair]
-) -> Channel:
+def _channel(keywords: Mapping[str, str], number: int, kind: str, where: str, repairs: list[Repair]) -> Channel:
     bits = whole_number(keywords, f"$P{number}B", where)
     name = keywords.get(f"$P{number}N", "").strip()
     amplification = _amplification(keywords.get(f"$P{number}E", "0,0"), f"$P{number}E", where)
@@ -114,9 +112,7 @@ def _amplification(text: str, key: str, where: str) -> tuple[float, float]:
     return parts[0], parts[1]
 
 
-def _unnamed_or_twice(
-    channels: tuple[Channel, ...], where: str, repairs: list[Repair]
-) -> tuple[Channel, ...]:
+def _unnamed_or_twice(channels: tuple[Channel, ...], where: str, repairs: list[Repair]) -> tuple[Channel, ...]:
     named = []
     seen: set[str] = set()
     for channel in channels:
@@ -132,9 +128,7 @@ def _unnamed_or_twice(
     return tuple(named)
 
 
-def _slots(
-    channels: tuple[Channel, ...], kind: str, where: str, repairs: list[Repair]
-) -> tuple[Slot, ...]:
+def _slots(channels: tuple[Channel, ...], kind: str, where: str, repairs: list[Repair]) -> tuple[Slot, ...]:
     slots = []
     offset = 0
     for channel in channels:

@@ -90,9 +90,7 @@ def _derived(
     )
 
 
-def _without_total(
-    spans: dict[str, Span], record: int, file_size: int, where: str
-) -> tuple[DataSpan, list[Repair]]:
+def _without_total(spans: dict[str, Span], record: int, file_size: int, where: str) -> tuple[DataSpan, list[Repair]]:
     """FCS 2.0 lets $TOT be absent: the length of DATA then says how many events there are."""
     for begin, end in spans.values():
         length = min(end + 1, file_size) - begin

@@ -6,6 +6,7 @@ import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from aqp4flow.errors import FcsError
 from aqp4flow.fcs.events import Buffer, FcsEvents
 from aqp4flow.fcs.identity import well_of
-from aqp4flow.fcs.layout import parse_layout
+from aqp4flow.fcs.layout import Layout, parse_layout
 from aqp4flow.fcs.offsets import DataSpan, find_data
 from aqp4flow.fcs.spillover import parse_spillover
 from aqp4flow.fcs.text import HEADER_LENGTH, Header, parse_header, parse_text
@@ -23,25 +24,35 @@ from aqp4flow.model import Channel, Repair, Spillover
 
 @dataclass(frozen=True)
 class FcsFile:
-    """The first data set of an FCS file. Events are mapped, and decoded when asked for."""
+    """The first data set of an FCS file: what it says of itself. Its bytes are mapped when events are asked for."""
 
     path: Path
     version: str
     keywords: Mapping[str, str] = field(repr=False)
-    events: FcsEvents = field(repr=False)
+    layout: Layout = field(repr=False)
+    data: DataSpan
     spillover: Spillover | None = field(repr=False)
     repairs: tuple[Repair, ...]
     n_datasets: int = 1
 
+    @cached_property
+    def events(self) -> FcsEvents:
+        """The events, mapped once and kept."""
+        return self.open_events()
+
+    def open_events(self) -> FcsEvents:
+        """The events, mapped anew: the mapping ends with the value returned."""
+        return FcsEvents(self.path.name, self.layout, _map(self.path), self.data.begin, self.data.n_events)
+
     @property
     def channels(self) -> tuple[Channel, ...]:
         """All channels, in file order."""
-        return self.events.channels
+        return self.layout.channels
 
     @property
     def n_events(self) -> int:
         """Events in DATA."""
-        return self.events.count
+        return self.data.n_events
 
     @property
     def raw(self) -> NDArray[Any]:
@@ -74,15 +85,15 @@ def read_fcs(path: str | os.PathLike[str]) -> FcsFile:
     keywords, repairs = parse_text(_text_segment(buffer, header, where), where)
     layout, layout_repairs = parse_layout(keywords, where)
     span, span_repairs = find_data(header, keywords, layout.record, len(buffer), where)
-    events = FcsEvents(where, layout, buffer, span.begin, span.n_events)
     spillover, spillover_repairs = parse_spillover(keywords, layout.channels, where)
     n_datasets, set_repairs = _further_sets(keywords, len(buffer), where)
-    tail = _tail_repairs(events, span, where)
+    tail = _tail_repairs(buffer, span, layout.record, where)
     return FcsFile(
         path=path,
         version=header.version,
         keywords=keywords,
-        events=events,
+        layout=layout,
+        data=span,
         spillover=spillover,
         repairs=(*repairs, *layout_repairs, *span_repairs, *tail, *spillover_repairs, *set_repairs),
         n_datasets=n_datasets,
@@ -120,20 +131,18 @@ def _further_sets(keywords: Mapping[str, str], size: int, where: str) -> tuple[i
     return 2, [Repair(where, "more-data-sets", message)]
 
 
-def _tail_repairs(events: FcsEvents, span: DataSpan, where: str) -> list[Repair]:
+def _tail_repairs(buffer: Buffer, span: DataSpan, record: int, where: str) -> list[Repair]:
     """A copy that reserved its full length before the bytes arrived ends in zeros: refuse it."""
     if span.n_events == 0:
         return [Repair(where, "no-events", "the file holds no events")]
-    record = events.layout.record
-    zeros = bytes(record)
-    if bytes(events.buffer[span.begin + (span.n_events - 1) * record :][:record]) != zeros:
+    end = span.begin + span.n_events * record
+    if any(buffer[end - record : end]):
         return []
     half = span.n_events // 2 or 1
-    tail = bytes(events.buffer[span.begin + (span.n_events - half) * record : span.begin + span.n_events * record])
-    if not any(tail):
-        raise FcsError(
-            where,
-            f"the last {half} of {span.n_events} events are nothing but zero bytes",
-            "the file was still being copied; wait, then copy it again",
-        )
-    return []
+    if any(bytes(buffer[end - half * record : end])):
+        return []
+    raise FcsError(
+        where,
+        f"the last {half} of {span.n_events} events are nothing but zero bytes",
+        "the file was still being copied; wait, then copy it again",
+    )

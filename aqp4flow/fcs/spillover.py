@@ -53,7 +53,10 @@ def _parse(key: str, text: str, channels: Sequence[Channel]) -> Spillover:
 def _resolve(name: str, channels: Sequence[Channel]) -> str:
     """$PnN, then $PnS, then the same without `Comp-`, then the channel's number."""
     for wanted in (name, name.removeprefix("Comp-")):
-        for found in ([c.name for c in channels if c.name == wanted], [c.name for c in channels if c.stain == wanted]):
+        for found in (
+            [c.name for c in channels if c.name == wanted],
+            [c.name for c in channels if c.stain == wanted],
+        ):
             if len(found) == 1:
                 return found[0]
     if name.isdigit() and 1 <= int(name) <= len(channels):

@@ -1,0 +1,119 @@
+"""Densities that a gate is drawn over: histograms of pooled events, not clouds of dots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aqp4flow.cytometry.gates import Columns, dimensions, populations
+from aqp4flow.model import Dimension, Ellipse, Gate, Polygon, Range, Values
+
+BINS = 80
+_EVENTS_A_WELL = 4000
+
+
+@dataclass(frozen=True)
+class Scale:
+    """`linear`, `log` (base 10) or `arcsinh` with a cofactor; `forward` maps values to the drawn axis."""
+
+    kind: str
+    cofactor: float = 1.0
+
+    def forward(self, values: Values) -> Values:
+        """Linear values -> positions on the drawn axis."""
+        if self.kind == "log":
+            return np.log10(np.maximum(values, np.finfo(float).tiny))
+        return np.arcsinh(values / self.cofactor) if self.kind == "arcsinh" else values
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a picture: its channel, scale and bin edges (on the drawn scale)."""
+
+    channel: str
+    scale: Scale
+    edges: Values
+
+
+@dataclass(frozen=True)
+class GatePicture:
+    """Events of `parent` on one or two axes, with the gates set on them. `counts`: (BINS,) or (BINS, BINS)."""
+
+    parent: str
+    x: Axis
+    y: Axis | None
+    counts: Values
+    gates: tuple[Gate, ...]
+
+
+def picture_gates(wells: Sequence[Columns], gates: Sequence[Gate]) -> list[GatePicture]:
+    """One picture for each parent and set of axes that gates look at."""
+    panels: dict[tuple[str | None, tuple[Dimension, ...]], list[Gate]] = {}
+    for gate in gates:
+        panels.setdefault((gate.parent, dimensions(gate)), []).append(gate)
+    pooled: dict[tuple[str | None, tuple[Dimension, ...]], list[list[Values]]] = {key: [] for key in panels}
+    for columns in wells:
+        found = populations(columns, gates)
+        for (parent, axes), parts in pooled.items():
+            rows = found[parent] if parent else np.arange(columns.events.count)
+            rows = rows[:: max(1, len(rows) // _EVENTS_A_WELL)]
+            parts.append([columns.take(axis, rows) for axis in axes])
+    return [
+        _picture(
+            parent,
+            axes,
+            [np.concatenate(part) for part in zip(*pooled[parent, axes], strict=True)],
+            found_gates,
+        )
+        for (parent, axes), found_gates in panels.items()
+        if pooled[parent, axes] and sum(len(part[0]) for part in pooled[parent, axes])
+    ]
+
+
+def _picture(parent: str | None, axes: tuple[Dimension, ...], values: list[Values], gates: list[Gate]) -> GatePicture:
+    drawn = [_axis(axis, column, gates) for axis, column in zip(axes, values, strict=True)]
+    if len(drawn) == 1:
+        counts = np.histogram(drawn[0].scale.forward(values[0]), drawn[0].edges)[0]
+        return GatePicture(parent or "all events", drawn[0], None, counts.astype(float), tuple(gates))
+    x, y = drawn
+    counts = np.histogram2d(x.scale.forward(values[0]), y.scale.forward(values[1]), (x.edges, y.edges))[0]
+    return GatePicture(parent or "all events", x, y, counts, tuple(gates))
+
+
+def _axis(axis: Dimension, values: Values, gates: list[Gate]) -> Axis:
+    """Scatter alone: log where it spans more than a decade and a half; fluorescence: arcsinh around its dark side."""
+    low, high = (float(q) for q in np.quantile(values, (0.002, 0.998)))
+    if axis.compensated or any(isinstance(gate, Range) for gate in gates):
+        limits = [abs(x) for gate in gates if isinstance(gate, Range) for x in (gate.low, gate.high) if x]
+        scale = Scale("arcsinh", max(min(limits, default=150.0) / 4, 1e-3 * max(abs(low), abs(high)), 1e-6))
+    elif low > 0 and high > 30 * low and not any(_touches_origin(gate) for gate in gates):
+        scale = Scale("log")
+    else:
+        scale = Scale("linear")
+        low = min(low, 0.0)
+    ends = scale.forward(np.array([low, high]))
+    room = 0.03 * (ends[1] - ends[0]) or 1.0
+    return Axis(axis.channel, scale, np.linspace(ends[0] - room, ends[1] + room, BINS + 1))
+
+
+def _touches_origin(gate: Gate) -> bool:
+    return isinstance(gate, Polygon) and any(x <= 0 or y <= 0 for x, y in gate.vertices)
+
+
+def outline(gate: Gate) -> Values:
+    """The edge of a gate on two axes, shape (n, 2), closed, on the linear scale; far ends stand for open sides."""
+    if isinstance(gate, Polygon):
+        corners = np.array(gate.vertices)
+    elif isinstance(gate, Ellipse):
+        angles = np.linspace(0, 2 * np.pi, 60)
+        circle = np.column_stack([np.cos(angles), np.sin(angles)]) * np.sqrt(gate.distance_square)
+        corners = np.array(gate.mean) + circle @ np.linalg.cholesky(np.array(gate.covariance)).T
+    elif isinstance(gate, Range):
+        raise TypeError("a range has no outline")
+    else:
+        left, bottom = (-1e9 if x is None else x for x in gate.low)
+        right, top = (1e9 if x is None else x for x in gate.high)
+        corners = np.array([(left, bottom), (right, bottom), (right, top), (left, top)])
+    return np.vstack([corners, corners[:1]])

@@ -1,0 +1,394 @@
+"""Figures as SVG, PDF and PNG, each with the CSV of what it shows; the same result gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aqp4flow import tables
+from aqp4flow.cytometry.pictures import Axis, GatePicture, outline
+from aqp4flow.model import Bound, Range, Role, Titer, Titration, TrajectoryPoint, Values
+from aqp4flow.pipeline import PlateTiters, StudyResult, gate_pictures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's colours: told apart by colour-blind readers; markers tell them apart in grey.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6000")
+_MARKERS = "osD^vP*"
+_MOST_NAMED = 14
+_STYLE: Any = {
+    "svg.hashsalt": "aqp4flow",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+    "path.simplify": False,
+}
+_METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": "aqp4flow"},
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": "aqp4flow", "Producer": None},
+    "png": {"Software": "aqp4flow"},
+}
+Point = tuple[str, str, float, float, float, float, str]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Files by name below figures/, and what each figure says in words, for those who do not see it."""
+
+    files: dict[str, bytes]
+    captions: dict[str, str]
+
+
+def draw_all(result: StudyResult) -> Drawn:
+    """Figure 4 when there are patients, and a figure a plate."""
+    import matplotlib as mpl
+
+    files: dict[str, bytes] = {}
+    captions: dict[str, str] = {}
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script the font lacks
+        measured = [point for point in result.trajectories if point.titer is not None]
+        if measured:
+            figure, points, caption = _figure4(measured, result)
+            files |= _saved("figure4", figure, points)
+            captions["figure4"] = caption
+        for plate in result.titers:
+            figure, points, caption = _plate_figure(plate)
+            name = f"plate-{plate.wells.plate.name}"
+            files |= _saved(name, figure, points)
+            captions[name] = caption
+    return Drawn(files, captions)
+
+
+def _saved(name: str, figure: Figure, points: Sequence[Point]) -> dict[str, bytes]:
+    files = {f"{name}.csv": tables.to_csv(tables.points_table(points)).encode()}
+    for kind, metadata in _METADATA.items():
+        out = io.BytesIO()
+        figure.savefig(out, format=kind, metadata=metadata, bbox_inches="tight")
+        files[f"{name}.{kind}"] = out.getvalue()
+    return files
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+# --- Figure 4 -------------------------------------------------------------------------------------
+
+
+def _figure4(points: Sequence[TrajectoryPoint], result: StudyResult) -> tuple[Figure, list[Point], str]:
+    """Anti-AQP4 titer of every patient over months from baseline, log2 scale, median, cut-off band."""
+    figure = _new_figure(6.6, 4.4)
+    axes = figure.subplots()
+    patients = list(dict.fromkeys(point.visit.patient for point in points))
+    lowest = min(row.dilution for plate in result.titers for row in plate.rows if row.role is Role.SAMPLE)
+    shown: list[Point] = []
+    ends: list[tuple[str, float, float, str]] = []
+    for number, patient in enumerate(patients):
+        course = [point for point in points if point.visit.patient == patient]
+        colour = _COLOURS[number % len(_COLOURS)] if len(patients) <= _MOST_NAMED else "#8A8A8A"
+        _course(axes, course, colour, _MARKERS[number % len(_MARKERS)])
+        last = course[-1]
+        ends.append((patient, last.visit.month, _titer(last).value, colour))
+        shown += [_shown("patient", patient, point) for point in course]
+    median = _median_course(points)
+    axes.plot([x for x, _, _ in median], [y for _, y, _ in median], color="black", lw=2.6, label="median", zorder=5)
+    _arrows(axes, [(x, y, bound) for x, y, bound in median if bound is not Bound.EXACT], "black", 6)
+    shown += [("median", "all", x, y, math.nan, math.nan, bound.value) for x, y, bound in median]
+    _dress_figure4(axes, points, lowest, len(patients))
+    shown.append(("cut-off", "lowest dilution tested", math.nan, lowest, math.nan, math.nan, ""))
+    if len(patients) <= _MOST_NAMED:
+        _label_ends(axes, ends)
+    axes.set_title(f"Anti-{result.assay.assay.antigen} reactivity, {result.assay.assay.name}", loc="left", fontsize=10)
+    return figure, shown, _figure4_caption(patients, median, lowest)
+
+
+def _titer(point: TrajectoryPoint) -> Titer:
+    if point.titer is None:
+        raise ValueError("a point without a titer is not drawn")
+    return point.titer
+
+
+def _shown(panel: str, patient: str, point: TrajectoryPoint) -> Point:
+    titer = _titer(point)
+    return (panel, patient, point.visit.month, titer.value, titer.low, titer.high, titer.bound.value)
+
+
+def _course(axes: Axes, course: Sequence[TrajectoryPoint], colour: str, marker: str) -> None:
+    """One patient: a line through the titers, limits as thin bars, an arrow where only a bound is known."""
+    x = [point.visit.month for point in course]
+    titers = [_titer(point) for point in course]
+    axes.plot(x, [titer.value for titer in titers], color=colour, lw=1.0, alpha=0.85, zorder=3)
+    exact = [(month, titer) for month, titer in zip(x, titers, strict=True) if titer.bound is Bound.EXACT]
+    axes.plot([m for m, _ in exact], [t.value for _, t in exact], marker, color=colour, ms=4.5, zorder=4)
+    for month, titer in exact:
+        if not (math.isnan(titer.low) or math.isnan(titer.high)):
+            axes.plot([month, month], [titer.low, titer.high], color=colour, lw=0.8, alpha=0.6, zorder=3)
+    bounded = [(m, t.value, t.bound) for m, t in zip(x, titers, strict=True) if t.bound is not Bound.EXACT]
+    _arrows(axes, bounded, colour, 4)
+
+
+def _arrows(axes: Axes, bounded: Sequence[tuple[float, float, Bound]], colour: str, zorder: int) -> None:
+    for month, value, bound in bounded:
+        factor = 0.62 if bound is Bound.BELOW else 1 / 0.62
+        arrow = {
+            "arrowstyle": "-|>",
+            "color": colour,
+            "lw": 1.3,
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "mutation_scale": 9,
+        }
+        axes.annotate("", (month, value * factor), (month, value), arrowprops=arrow, zorder=zorder)
+
+
+def _median_course(points: Sequence[TrajectoryPoint]) -> list[tuple[float, float, Bound]]:
+    """Median titer at each visit. A median that falls on a bounded titer, or below one, is bounded itself."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "visit": [point.visit.visit or f"{round(point.visit.month)}" for point in points],
+            "month": [point.visit.month for point in points],
+            "titer": [_titer(point).value for point in points],
+            "bound": [_titer(point).bound.value for point in points],
+        }
+    )
+    medians = []
+    for _, group in frame.groupby("visit", sort=False):
+        # on the log scale, as everywhere; of bounded titers the extreme stands for them in the order
+        order = group.assign(rank=group["bound"].map({"<": 0, "=": 1, ">": 2})).sort_values(["titer", "rank"])
+        middle = order.iloc[[(len(order) - 1) // 2, len(order) // 2]]
+        bounds = set(middle["bound"]) - {"="}
+        bound = Bound(bounds.pop()) if len(bounds) == 1 else Bound.EXACT
+        value = 2.0 ** float(np.mean(np.log2(middle["titer"].to_numpy(float))))
+        medians.append((float(group["month"].median()), value, bound))
+    return sorted(medians, key=lambda item: item[0])
+
+
+def _dress_figure4(axes: Axes, points: Sequence[TrajectoryPoint], lowest: float, n_patients: int) -> None:
+    from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator
+
+    values = [v for p in points for v in (_titer(p).value, _titer(p).high, _titer(p).low) if v > 0]
+    axes.set_yscale("log", base=2)
+    bottom, top = min(lowest, *values) / 2.4, max(values) * 1.5
+    axes.set_ylim(bottom, top)
+    axes.axhspan(bottom, lowest, color="#D9D9D9", alpha=0.6, lw=0, zorder=0)
+    axes.text(
+        0.995, lowest * 0.93, f"below the cut-off at 1:{lowest:g}", transform=axes.get_yaxis_transform(),
+        ha="right", va="top", fontsize=7.5, color="#444444",
+    )  # fmt: skip
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"1:{value:,.0f}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    ticks = [lowest * 2.0**k for k in range(-1, 40) if bottom <= lowest * 2.0**k <= top]
+    axes.set_yticks(ticks[:: max(1, len(ticks) // 8)])
+    longest = max(point.visit.month for point in points)
+    axes.xaxis.set_major_locator(MultipleLocator(3 if longest <= 18 else 12))
+    axes.set_xlabel("months from baseline")
+    axes.set_ylabel("titer (interpolated at the cut-off)")
+    axes.plot([], [], color="#8A8A8A", lw=1, label=f"patients (n = {n_patients})")
+    axes.legend(loc="upper right", fontsize=8)
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
+    """Patients' names at the right ends, pushed apart so that none covers another."""
+    gap = 0.055 * math.log2(axes.get_ylim()[1] / axes.get_ylim()[0])
+    placed = -math.inf
+    right = max(month for _, month, _, _ in ends)
+    for name, month, value, colour in sorted(ends, key=lambda end: end[2]):
+        placed = max(math.log2(value), placed + gap)
+        axes.annotate(
+            name, (month, value), (right * 1.03 + 0.1, 2.0**placed), color=colour, fontsize=8, va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 0, "shrinkB": 2},
+        )  # fmt: skip
+
+
+def _figure4_caption(patients: Sequence[str], median: Sequence[tuple[float, float, Bound]], lowest: float) -> str:
+    course = "; ".join(f"month {x:.1f}: {Titer(float(f'{y:.3g}'), bound)}" for x, y, bound in median)
+    return (
+        f"Titer of {len(patients)} patients by months from baseline, log2 scale, one line a patient with 95 % limits. "
+        f"Median (thick line): {course}. Grey: below the cut-off at the lowest dilution tested, 1:{lowest:g}. "
+        "Arrows: titers known only to lie below or above the tested range."
+    )
+
+
+# --- a plate: its gates and its titrations -----------------------------------------------------------
+
+
+def _plate_figure(plate: PlateTiters) -> tuple[Figure, list[Point], str]:
+    pictures = gate_pictures(plate.wells)
+    columns = max(3, len(pictures))
+    figure = _new_figure(3.0 * columns, 6.0)
+    grid = figure.add_gridspec(2, columns)
+    shown: list[Point] = []
+    for number, picture in enumerate(pictures):
+        shown += _gate_panel(figure.add_subplot(grid[0, number]), picture)
+    half = (columns + 1) // 2
+    panels = [part for part in ("sera", "controls and reference") if _of_panel(plate, part)]
+    for number, part in enumerate(panels):
+        place = slice(half * number, half * (number + 1) if number + 1 < len(panels) else None)
+        shown += _titration_panel(figure.add_subplot(grid[1, place]), plate, part)
+    name = plate.wells.plate.name
+    figure.suptitle(f"Plate {name}: gates over pooled events, and delta against dilution", fontsize=10)
+    gates = ", ".join(gate.name for gate in plate.wells.gates)
+    return (
+        figure,
+        shown,
+        f"Plate {name}. Top: the gates {gates} over pooled events. Bottom: delta by dilution.",
+    )
+
+
+def _gate_panel(axes: Axes, picture: GatePicture) -> list[Point]:
+    axes.set_title(f"{', '.join(gate.name for gate in picture.gates)}\n(of {picture.parent})", fontsize=8)
+    _scaled_ticks(axes, picture.x, "x")
+    axes.set_xlabel(picture.x.channel, fontsize=8)
+    panel = "gate " + ", ".join(gate.name for gate in picture.gates)
+    if picture.y is None:
+        axes.stairs(picture.counts, picture.x.edges, fill=True, color="#9DB4C8")
+        axes.set_yticks([])
+        for gate, colour in zip(picture.gates, ("#0072B2", "#D55E00"), strict=False):
+            _range_panel(axes, gate, picture.x, colour)
+        return [
+            (panel, "events", _centre(picture.x, i), float(n), math.nan, math.nan, "")
+            for i, n in enumerate(picture.counts)
+        ]
+    shown = np.ma.masked_equal(picture.counts.T, 0)
+    axes.pcolormesh(picture.x.edges, picture.y.edges, np.log1p(shown), cmap="Blues", vmin=-1.0, rasterized=True)
+    _scaled_ticks(axes, picture.y, "y")
+    axes.set_ylabel(picture.y.channel, fontsize=8)
+    for gate in picture.gates:
+        edge = _dense(outline(gate))
+        axes.plot(picture.x.scale.forward(edge[:, 0]), picture.y.scale.forward(edge[:, 1]), color="#D55E00", lw=1.3)
+    axes.set_xlim(picture.x.edges[0], picture.x.edges[-1])
+    axes.set_ylim(picture.y.edges[0], picture.y.edges[-1])
+    occupied = np.argwhere(picture.counts > 0)
+    return [
+        (
+            panel,
+            "events",
+            _centre(picture.x, i),
+            _centre(picture.y, j),
+            math.nan,
+            math.nan,
+            f"{picture.counts[i, j]:.0f}",
+        )
+        for i, j in occupied
+    ]
+
+
+def _centre(axis: Axis, bin_number: int) -> float:
+    """Middle of a bin on the drawn scale."""
+    return float(axis.edges[bin_number] + axis.edges[bin_number + 1]) / 2
+
+
+def _dense(edge: Values) -> Values:
+    """More points along straight edges, which bend on a log scale."""
+    steps = np.linspace(0, 1, 12, endpoint=False)[:, None]
+    return np.vstack([a + steps * (b - a) for a, b in pairwise(edge)] + [edge[-1:]])
+
+
+def _range_panel(axes: Axes, gate: Any, axis: Axis, colour: str) -> None:
+    if not isinstance(gate, Range):
+        return
+    low = axis.edges[0] if gate.low is None else float(axis.scale.forward(np.array([gate.low]))[0])
+    high = axis.edges[-1] if gate.high is None else float(axis.scale.forward(np.array([gate.high]))[0])
+    axes.axvspan(low, high, color=colour, alpha=0.15, lw=0)
+    middle = (max(low, axis.edges[0]) + min(high, axis.edges[-1])) / 2
+    axes.text(middle, 0.98, gate.name, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=6.5,
+              color=colour)  # fmt: skip
+
+
+def _scaled_ticks(axes: Axes, axis: Axis, which: str) -> None:
+    """Ticks at round linear values, placed on the drawn scale."""
+    low, high = axis.edges[0], axis.edges[-1]
+    if axis.scale.kind == "linear":
+        step = 10.0 ** math.floor(math.log10(high - low))
+        step *= next(s for s in (0.2, 0.5, 1.0) if (high - low) / (s * step) <= 6)
+        candidates = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    else:
+        candidates = [0.0, *(s * 10.0**k for k in range(9) for s in (1, -1))]
+    if axis.scale.kind == "log":
+        candidates = [x for x in candidates if x > 0]
+    places = [(float(axis.scale.forward(np.array([x]))[0]), x) for x in candidates]
+    kept: list[tuple[float, float]] = []
+    for place, x in sorted(places):
+        if low <= place <= high and (not kept or place - kept[-1][0] > 0.11 * (high - low)):
+            kept.append((place, x))
+    set_ticks = axes.set_xticks if which == "x" else axes.set_yticks
+    set_ticks([place for place, _ in kept], [_short(x) for _, x in kept], fontsize=6.5)
+
+
+def _short(value: float) -> str:
+    if value == 0:
+        return "0"
+    power = round(math.log10(abs(value)))
+    if math.isclose(abs(value), 10.0**power) and power >= 2:
+        return f"{'-' if value < 0 else ''}$10^{power}$"
+    return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
+
+
+def _of_panel(plate: PlateTiters, panel: str) -> list[Titration]:
+    """Patients' sera, or everything else that holds a serum."""
+    return [t for t in plate.titrations if (t.role is Role.SAMPLE) == (panel == "sera")]
+
+
+def _titration_panel(axes: Axes, plate: PlateTiters, title: str) -> list[Point]:
+    """Delta against dilution with limits."""
+    shown: list[Point] = []
+    chosen = _of_panel(plate, title)
+    for number, titration in enumerate(chosen):
+        colour = "#8A8A8A" if titration.role is Role.NEGATIVE else _COLOURS[number % len(_COLOURS)]
+        shown += _titration_line(axes, plate, titration, colour, _MARKERS[number % len(_MARKERS)])
+    cutoff = plate.cutoffs.delta
+    if cutoff is not None:
+        axes.axhline(cutoff.value, color="black", ls="--", lw=0.9)
+        axes.text(0.005, cutoff.value, " cut-off", transform=axes.get_yaxis_transform(), va="bottom", fontsize=7)
+        shown.append((title, "cut-off", math.nan, cutoff.value, math.nan, math.nan, cutoff.rule))
+    if shown:
+        lowest = min(y for _, _, _, y, *_ in shown)
+        axes.set_xscale("log")
+        if lowest > 0:
+            axes.set_yscale("log")
+        else:
+            axes.set_yscale("symlog", linthresh=max(10.0, cutoff.value if cutoff and cutoff.value > 0 else 10.0))
+    axes.set_xlabel("dilution (1:x)")
+    axes.set_ylabel("delta (MFI)")
+    axes.set_title(title, fontsize=9, loc="left")
+    if 0 < len(chosen) <= _MOST_NAMED:
+        axes.legend(fontsize=6.5, ncols=2)
+    return shown
+
+
+def _titration_line(axes: Axes, plate: PlateTiters, titration: Titration, colour: str, marker: str) -> list[Point]:
+    rows = sorted((r for r in plate.rows if r.serum == titration.serum and r.delta.known), key=lambda r: r.dilution)
+    if not rows:
+        return []
+    x = [row.dilution for row in rows]
+    y = [row.delta.value for row in rows]
+    down = [max(0.0, row.delta.value - row.delta.low) for row in rows]
+    up = [max(0.0, row.delta.high - row.delta.value) for row in rows]
+    axes.errorbar(x, y, yerr=(np.nan_to_num(down), np.nan_to_num(up)), color=colour, marker=marker, ms=3.5, lw=1,
+                  elinewidth=0.7, label=titration.serum)  # fmt: skip
+    panel = "sera" if titration.role is Role.SAMPLE else "controls and reference"
+    return [
+        (panel, row.serum, row.dilution, row.delta.value, row.delta.low, row.delta.high, row.status.value)
+        for row in rows
+    ]

@@ -1,0 +1,257 @@
+"""One page that opens offline: verdict, checks, patients, titers, plates, wells, provenance."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+
+from aqp4flow import __version__, tables
+from aqp4flow.model import Check, Reading, Verdict
+from aqp4flow.pipeline import PlateTiters, StudyResult
+from aqp4flow.report.figures import Drawn
+
+_ROWS, _COLUMNS = "ABCDEFGHIJKLMNOP", 24
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "matplotlib", "flowutils")
+_LETTERS = {
+    "positive": "+",
+    "equivocal": "?",
+    "negative": "\N{MINUS SIGN}",
+    "not-interpretable": "\N{MIDDLE DOT}",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page: its name, the image as a data address, and what it says in words."""
+
+    name: str
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table in the page: headings and cells as text."""
+
+    headings: tuple[str, ...]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class WellCell:
+    """One well of the plate map: what is in it, a letter and class for its status, flags, and all of it in words."""
+
+    name: str
+    label: str
+    detail: str
+    letter: str
+    kind: str
+    flagged: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class PlatePage:
+    """A plate in the page."""
+
+    name: str
+    verdict: str
+    picture: Picture | None
+    columns: list[int]
+    map: list[tuple[str, list[WellCell | None]]]
+    wells: Grid
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything the template shows."""
+
+    title: str
+    verdict: str
+    fit: bool
+    summary: str
+    troubles: list[Check]
+    passed: int
+    figure4: Picture | None
+    titers: Grid
+    trajectories: Grid
+    plates: list[PlatePage]
+    excluded: Grid
+    repairs: Grid
+    methods: list[str]
+    provenance: Grid
+
+
+def render(result: StudyResult, drawn: Drawn) -> str:
+    """The page as HTML; depends on the result alone, so the same result gives the same bytes."""
+    import jinja2
+
+    folder = importlib.resources.files("aqp4flow.report")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
+    style = (folder / "page.css").read_text(encoding="utf-8")
+    return template.render(page=_context(result, drawn), style=style) + "\n"
+
+
+def _context(result: StudyResult, drawn: Drawn) -> Context:
+    identity = result.assay.assay
+    readings = [reading for plate in result.plates for reading in plate.readings]
+    troubles = [check for check in result.checks if check.verdict is not Verdict.PASS]
+    rank = {"fail": 0, "warn": 1}
+    scope = {"run": 0, "plate": 1, "patient": 2, "serum": 3, "well": 4}
+    troubles.sort(key=lambda check: (rank[check.verdict], scope.get(check.scope, 5)))
+    return Context(
+        title=f"{identity.name} {identity.version}",
+        verdict=_verdict(result),
+        fit=result.fit,
+        summary=_summary(result, readings),
+        troubles=troubles,
+        passed=sum(check.verdict is Verdict.PASS for check in result.checks),
+        figure4=_picture("figure4", drawn, "svg"),
+        titers=_grid(tables.titers_table([t for plate in result.titers for t in plate.titrations]), _TITER_COLUMNS),
+        trajectories=_grid(tables.trajectories_table(result.trajectories), _TRAJECTORY_COLUMNS),
+        plates=[_plate_page(plate, result, drawn) for plate in result.titers],
+        excluded=Grid(
+            ("plate", "well", "serum", "reason"),
+            [[r.well.plate, r.well.name, r.well.serum, r.well.excluded] for r in readings if r.well.excluded],
+        ),
+        repairs=_grid(tables.repairs_table([(p.plate.name, r) for p in result.plates for r in p.repairs])),
+        methods=_methods(result),
+        provenance=_provenance(result),
+    )
+
+
+def _verdict(result: StudyResult) -> str:
+    failed = [check for check in result.checks if check.verdict is Verdict.FAIL and check.scope in ("run", "plate")]
+    wells = sum(check.verdict is Verdict.FAIL and check.scope == "well" for check in result.checks)
+    if failed:
+        subjects = ", ".join(dict.fromkeys(f"{check.subject} ({check.check})" for check in failed))
+        return f"Not fit for use as it stands: {subjects} failed."
+    if wells:
+        return f"The run passes its acceptance rules; {wells} single well check{'s' if wells > 1 else ''} failed."
+    return "The run passes all of its acceptance rules."
+
+
+def _summary(result: StudyResult, readings: Sequence[Reading]) -> str:
+    events = sum(reading.n_events or 0 for reading in readings)
+    patients = len({point.visit.patient for point in result.trajectories})
+    parts = [f"{len(result.plates)} plate(s)", f"{len(readings)} wells", f"{events:,} events"]
+    return ", ".join([*parts, f"{patients} patients"] if patients else parts)
+
+
+_TITER_COLUMNS = (
+    "plate", "serum", "role", "endpoint_bound", "endpoint", "titer_bound", "titer", "titer_low", "titer_high",
+    "midpoint", "midpoint_low", "midpoint_high", "curve_model", "flags",
+)  # fmt: skip
+_TRAJECTORY_COLUMNS = (
+    "patient", "visit", "collected", "month", "serum", "delta", "ratio", "titer_bound", "titer", "titer_low",
+    "titer_high", "status", "fold_bound", "fold_vs_baseline", "fold_low", "fold_high", "flags",
+)  # fmt: skip
+_WELL_COLUMNS = (
+    "well", "role", "serum", "dilution", "replicate", "n_events", "n_cells", "n_live", "n_expressing",
+    "n_nonexpressing", "mfi_expressing", "mfi_nonexpressing", "delta", "delta_low", "delta_high", "ratio",
+    "percent_positive", "flags",
+)  # fmt: skip
+
+
+def _grid(table: tables.Table, columns: Sequence[str] | None = None) -> Grid:
+    """A results table, or some of its columns, as the same text that stands in the CSV."""
+    headings, rows = table
+    chosen = [headings.index(name) for name in columns or headings]
+    return Grid(
+        tuple(headings[i].replace("_", " ") for i in chosen),
+        [[tables.cell_text(row[i]) for i in chosen] for row in rows],
+    )
+
+
+def _picture(name: str, drawn: Drawn, kind: str) -> Picture | None:
+    data = drawn.files.get(f"{name}.{kind}")
+    if data is None:
+        return None
+    address = {"svg": "data:image/svg+xml;base64,", "png": "data:image/png;base64,"}[kind]
+    return Picture(name, address + base64.b64encode(data).decode(), drawn.captions[name])
+
+
+def _plate_page(plate: PlateTiters, result: StudyResult, drawn: Drawn) -> PlatePage:
+    name = plate.wells.plate.name
+    own = [check for check in result.checks if check.scope == "plate" and check.subject == name]
+    worst = min((check.verdict for check in own), key=["fail", "warn", "pass"].index, default=Verdict.PASS)
+    rows, columns, cells = _map(plate)
+    return PlatePage(
+        name=name,
+        verdict=worst.value,
+        picture=_picture(f"plate-{name}", drawn, "png"),
+        columns=list(range(1, columns + 1)),
+        map=[(letter, [cells.get(f"{letter}{column:02d}") for column in range(1, columns + 1)]) for letter in rows],
+        wells=_grid(tables.wells_table(plate.wells.readings), _WELL_COLUMNS),
+    )
+
+
+def _map(plate: PlateTiters) -> tuple[str, int, dict[str, WellCell]]:
+    """Rows, number of columns and cells of the smallest standard plate that holds all wells."""
+    status = {(row.serum, row.dilution): row.status.value for row in plate.rows}
+    cells = {r.well.name: _well_cell(r, status) for r in plate.wells.readings}
+    large = any(name[0] > "H" or int(name[1:]) > 12 for name in cells)
+    return (_ROWS if large else _ROWS[:8]), (_COLUMNS if large else 12), cells
+
+
+def _well_cell(reading: Reading, status: dict[tuple[str, float], str]) -> WellCell:
+    well = reading.well
+    kind = status.get((well.serum, well.dilution), "") if well.serum and well.dilution else ""
+    flags = (*(("excluded",) if well.excluded else ()), *reading.flags)
+    label = well.serum or well.role.value
+    dilution = f"1:{well.dilution:g}" if well.dilution else ""
+    delta = tables.number(reading.delta.value)
+    words = [well.name, label, dilution, f"delta {delta}" if delta else "", kind, ", ".join(flags)]
+    return WellCell(
+        name=well.name,
+        label=label,
+        detail=dilution,
+        letter="x" if well.excluded else _LETTERS.get(kind, ""),
+        kind="excluded" if well.excluded else kind or "other",
+        flagged=bool(flags),
+        title=", ".join(word for word in words if word),
+    )
+
+
+def _methods(result: StudyResult) -> list[str]:
+    """Paragraphs that say how the numbers were made, ready to be checked."""
+    assay = result.assay
+    gates = " > ".join(gate.name for gate in result.plates[0].gates) if result.plates else ""
+    source = "learned once a plate from pooled wells, never from the signal channel, and frozen"
+    if assay.gating.source != "auto":
+        source = f"taken from {assay.gating.source}"
+    channels = result.plates[0].setting.channels if result.plates else None
+    cutoffs = "; ".join(
+        f"{plate.wells.plate.name}: {cutoff.readout} {cutoff.value:.4g} ({cutoff.rule}"
+        + (f", n = {cutoff.n})" if cutoff.n else ")")
+        for plate in result.titers
+        if (cutoff := plate.cutoffs.deciding) is not None
+    )
+    return [
+        f"Antigen {assay.assay.antigen}; comparator {assay.assay.comparator}. MFI is the {assay.readout.statistic} of "
+        f"{result.plates[0].setting.signal if result.plates else ''} on the compensated linear scale"
+        + (f"; the reporter is {channels.reporter}." if channels and channels.reporter else "."),
+        f"Gates ({gates}) were {source}; they stand in gates.xml as GatingML 2.0.",
+        "Delta is the MFI of expressing less that of non-expressing cells; limits are 95 % and hold counting error "
+        "(order statistics) and the replicate error of the plate.",
+        f"Cut-offs by rule: {cutoffs}." if cutoffs else "No cut-off: the plates hold too few negative sera.",
+        "The endpoint titer is the highest dilution that is positive with all lower ones positive; the titer is where "
+        "the deciding read-out crosses the cut-off, with limits that hold the cut-off's own error.",
+    ]
+
+
+def _provenance(result: StudyResult) -> Grid:
+    rows = [["aqp4flow", __version__], ["python", platform.python_version()]]
+    rows += [[name, metadata.version(name)] for name in _LIBRARIES]
+    rows += [
+        ["seed", str(result.assay.seed.value)],
+        ["assay definition", f"{result.assay.assay.name}, version {result.assay.assay.version}"],
+    ]
+    return Grid(("what", "version"), rows)
