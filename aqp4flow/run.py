@@ -159,7 +159,7 @@ def _load_plate(folder: Path, problems: list[InputError]) -> tuple[Plate, list[P
 
 
 def _open_all(files: Sequence[Path], problems: list[InputError]) -> dict[str, FcsFile | FcsError]:
-    """Every file read as far as its keywords. What is not FCS at all is a problem; a damaged file is its well's affair."""
+    """Every file read as far as its keywords. What is not FCS at all is a problem; damage is the well's."""
     opened: dict[str, FcsFile | FcsError] = {}
     for path in files:
         try:

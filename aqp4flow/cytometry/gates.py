@@ -42,10 +42,10 @@ def _second(y: Values | None) -> Values:
 
 
 def _between(x: Values, low: float | None, high: float | None) -> Mask:
-    mask: Mask = np.ones(len(x), bool) if low is None else x >= low
+    mask = np.ones(len(x), np.bool_) if low is None else np.greater_equal(x, low)
     if high is not None:
         mask &= x < high
-    return mask
+    return np.asarray(mask, np.bool_)
 
 
 _RASTER = 128
@@ -65,7 +65,7 @@ def _in_polygon(vertices: tuple[tuple[float, float], ...], x: Values, y: Values)
     mask = kind == _INSIDE
     near = np.flatnonzero(kind == _EDGE)
     mask[near] = points_in_polygon(np.array(vertices), np.column_stack([x[near], y[near]]))
-    return mask
+    return np.asarray(mask, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,13 @@ def populations(columns: Columns, gates: Sequence[Gate]) -> dict[str, Rows]:
     `gates` must hold every parent before its children (see `in_order`).
     """
     found: dict[str, Rows] = {}
+    taken: dict[tuple[str | None, Dimension], Values] = {}  # gates side by side look at the same values
     for gate in gates:
         parent = found[gate.parent] if gate.parent else None
-        mask = inside(gate, *(columns.take(axis, parent) for axis in dimensions(gate)))
+        for axis in dimensions(gate):
+            if (gate.parent, axis) not in taken:
+                taken[gate.parent, axis] = columns.take(axis, parent)
+        mask = inside(gate, *(taken[gate.parent, axis] for axis in dimensions(gate)))
         rows = np.flatnonzero(mask)
         found[gate.name] = rows if parent is None else parent[rows]
     return found

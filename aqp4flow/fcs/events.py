@@ -71,8 +71,11 @@ class FcsEvents:
 
     def _linear(self, index: int) -> Values:
         """As stored -> linear: log amplification undone, gain divided out, time in seconds (FCS 3.1, 3.2.20)."""
-        channel = self.channels[index]
-        values = self.stored(index).astype(np.float64)
+        channel, slot = self.channels[index], self.layout.slots[index]
+        if slot.mask is None and slot.width != 3 and self.count:
+            values: Values = self._view(_dtype(self.layout, slot.width), slot.offset).astype(np.float64)
+        else:
+            values = self.stored(index).astype(np.float64)
         decades, offset = channel.amplification
         if decades:
             return np.asarray(offset * 10 ** (values * (decades / channel.range)), np.float64)

@@ -6,6 +6,7 @@ serum scale together, so that the fold between two visits is exactly the ratio o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,9 +76,9 @@ def half_concentration(clones: tuple[Clone, ...]) -> float:
     """The concentration at which `occupancy` is one half; it lies between the clones' constants."""
     low, high = min(c.kd for c in clones), max(c.kd for c in clones)
     for _ in range(100):
-        middle = (low * high) ** 0.5
+        middle = math.sqrt(low * high)
         low, high = (middle, high) if occupancy(clones, middle) < 0.5 else (low, middle)
-    return (low * high) ** 0.5
+    return math.sqrt(low * high)
 
 
 def bound_signal(particles: Particles, serum: Serum | None, dilution: float, bright: Brightness) -> Values:

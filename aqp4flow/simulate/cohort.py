@@ -30,6 +30,7 @@ class Patient:
 
     @property
     def name(self) -> str:
+        """As sera and visits call the patient: `PT01`."""
         return f"PT{self.number:02d}"
 
 

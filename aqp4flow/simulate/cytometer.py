@@ -84,8 +84,9 @@ def acquire(rng: np.random.Generator, tube: Tube, dyes: Values, gain: float, cyt
 def _detected(rng: np.random.Generator, light: Values, cytometer: Cytometer) -> Values:
     """Spilled, counted as photoelectrons, amplified with noise: may be negative, shape (n, 3)."""
     efficiency = np.array(cytometer.photoelectrons)
-    counted = rng.poisson(light @ cytometer.spillover.matrix * efficiency) / efficiency
-    return counted + rng.standard_normal(light.shape) * np.array(cytometer.electronic_noise)
+    counted: Values = rng.poisson(light @ cytometer.spillover.matrix * efficiency) / efficiency
+    noise: Values = rng.standard_normal(light.shape) * np.array(cytometer.electronic_noise)
+    return counted + noise
 
 
 def _scatter(rng: np.random.Generator, tube: Tube, cytometer: Cytometer) -> list[Values]:

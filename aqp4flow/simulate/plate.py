@@ -68,6 +68,7 @@ class PlatePlan:
 
     @property
     def name(self) -> str:
+        """The plate's folder and name, as `P001`."""
         return f"P{self.number:03d}"
 
     @property
