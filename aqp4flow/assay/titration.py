@@ -59,9 +59,6 @@ def _titration(
         if found is not None:
             titer, draws = found.titer, found.draws
             flags += _disagreement(endpoint, titer)
-            if endpoint.bound is Bound.BELOW and titer.bound is not Bound.BELOW:
-                titer = Titer(endpoint.value, Bound.BELOW, high=titer.high)  # not positive where it was read
-                draws = np.full_like(draws, -np.inf)
     first = series[0]
     return Titration(
         plate=first.plate,

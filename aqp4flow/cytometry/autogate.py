@@ -213,43 +213,79 @@ def _axis_for(values: Values) -> _Axis:
 
 
 @dataclass(frozen=True)
-class _Dark:
-    """The dark group of a one-dimensional mixture and whether a bright group stands apart from it."""
+class _Split:
+    """The dark population of a one-dimensional mixture and what stands beyond its valley.
 
-    mean: float
+    `peak` and `sd` describe the dark population (the sd of its bright side), `bright_share` is the posterior
+    of everything beyond the valley at each point of `grid`, `bright_weight` its share of all events.
+    """
+
+    peak: float
     sd: float
     bright_weight: float
-    bright_share: NDArray[np.float64]  # posterior of the bright group on `grid`
+    bright_share: NDArray[np.float64]
     grid: Values
 
 
-def _dark_and_bright(scaled: Values, seed: int, components: range) -> _Dark:
-    thinned = scaled[_even_steps(len(scaled), _MIXTURE_EVENTS)]
-    mixture = _best_mixture(thinned[:, None], components, seed)
+_LEAST_SHARE = 0.02  # a population holds at least this share of the events
+
+
+def _split_at_valley(scaled: Values, seed: int) -> _Split:
+    """Smooth by a mixture, find the first peak from the dark side, group components by the valley behind it.
+
+    A peak is one only if the density falls by a fifth before it rises again: tails and shoulders that a mixture
+    spends a component on are no populations.
+    """
+    mixture = _best_mixture(scaled[:, None], range(1, 7), seed)
     weights, means = mixture.weights_, mixture.means_[:, 0]
     sds = np.sqrt(mixture.covariances_[:, 0, 0])
-    order = np.argsort(means)
-    first = next((k for k in order if weights[k] >= 0.03), order[0])
-    dark = (means - means[first]) < 2.0 * np.maximum(sds[first], 1e-9)
-    share = weights[dark] / weights[dark].sum()
-    mean = float(share @ means[dark])
-    sd = math.sqrt(float(share @ (sds[dark] ** 2 + (means[dark] - mean) ** 2)))
-    grid = np.linspace(mean, float(scaled.max()), 2000)
+    grid = np.linspace(float(scaled.min()), float(scaled.max()), 3000)
     density = weights / sds * np.exp(-0.5 * ((grid[:, None] - means) / sds) ** 2)
     total = density.sum(axis=1)
+    peak, valley = _first_peak(total)
+    dark = means <= grid[valley]
     bright = np.divide(density[:, ~dark].sum(axis=1), total, out=np.ones_like(total), where=total > 0)
-    return _Dark(mean, sd, float(weights[~dark].sum()), bright, grid)
+    own = scaled[(scaled >= grid[peak]) & (scaled <= grid[valley])] - grid[peak]
+    sd = 1.4826 * float(np.median(own)) if len(own) else float(sds[0])
+    return _Split(float(grid[peak]), max(sd, 1e-6), float(weights[~dark].sum()), bright, grid)
+
+
+def _first_peak(density: Values) -> tuple[int, int]:
+    """Positions of the first true peak and of the valley behind it (the end when there is none)."""
+    mass = np.cumsum(density) / density.sum()
+    start = 0
+    while True:
+        peak, valley, following = _peak_from(density, start)
+        small = mass[valley] - (mass[start] if start else 0.0) < _LEAST_SHARE
+        if not small or following is None:
+            return peak, valley
+        start = valley
+
+
+def _peak_from(density: Values, start: int) -> tuple[int, int, int | None]:
+    """From `start`: the highest point before the density has fallen by a fifth and risen by a quarter again."""
+    peak = valley = start
+    for i in range(start, len(density)):
+        if density[i] > density[peak] and density[valley] > 0.8 * density[peak]:
+            peak = valley = i
+        elif density[i] < density[valley]:
+            valley = i
+        elif density[valley] <= 0.8 * density[peak] and density[i] > 1.25 * density[valley] + 1e-6 * density[peak]:
+            return peak, valley, i
+    return peak, len(density) - 1, None
 
 
 def _live(pool: _Pool, axis: Dimension, parent: str, seed: int) -> Range:
-    """Below the point where a cell is as likely dead as alive; without a dead population, four spreads up."""
+    """Below the point where a cell is as likely dead as alive; without a dead population, five spreads up."""
     scale = _axis_for(pool.values[axis])
-    dark = _dark_and_bright(scale.forward(pool.values[axis]), seed, range(1, 5))
-    dead = np.flatnonzero(dark.bright_share > 0.5)
-    limit = dark.mean + 4 * dark.sd
-    if dark.bright_weight > 0.005 and len(dead):
-        limit = float(dark.grid[dead[0]])
-    return Range("live", parent, axis, None, scale.back(limit))
+    split = _split_at_valley(scale.forward(pool.values[axis]), seed)
+    limit = split.peak + 5 * split.sd
+    beyond = np.flatnonzero((split.bright_share > 0.5) & (split.grid > split.peak))
+    if split.bright_weight > 0.002 and len(beyond):
+        limit = (
+            min(limit, float(split.grid[beyond[0]])) if split.bright_weight < _LEAST_SHARE else split.grid[beyond[0]]
+        )
+    return Range("live", parent, axis, None, scale.back(float(limit)))
 
 
 def _reporter(
@@ -257,15 +293,16 @@ def _reporter(
 ) -> tuple[tuple[Range, Range], list[tuple[str, str]]]:
     """Non-expressing where that is 90 % likely, expressing where that is 99 % likely, a gap between."""
     scale = _axis_for(pool.values[axis])
-    dark = _dark_and_bright(scale.forward(pool.values[axis]), seed, range(2, 6))
-    sure_dark = np.flatnonzero(dark.bright_share > 0.10)
-    sure_bright = np.flatnonzero((dark.bright_share < 0.99) & (dark.grid < dark.mean + 8 * dark.sd))
-    upper = min(float(dark.grid[sure_dark[0]]) if len(sure_dark) else math.inf, dark.mean + 3 * dark.sd)
-    lower = float(dark.grid[sure_bright[-1]]) if len(sure_bright) else upper
-    lower = max(lower, upper + 0.5 * dark.sd)
+    split = _split_at_valley(scale.forward(pool.values[axis]), seed)
+    beyond = split.grid > split.peak
+    unsure = np.flatnonzero(beyond & (split.bright_share > 0.10))
+    upper = min(float(split.grid[unsure[0]]) if len(unsure) else math.inf, split.peak + 3 * split.sd)
+    mixed = np.flatnonzero(beyond & (split.bright_share < 0.99) & (split.grid < split.peak + 8 * split.sd))
+    lower = max(float(split.grid[mixed[-1]]) if len(mixed) else upper, upper + 0.5 * split.sd)
     remarks = []
-    if dark.bright_weight < 0.01:
-        remarks.append(("no-expressing", f"{100 * dark.bright_weight:.2g} % of the cells express the reporter"))
+    if split.bright_weight < _LEAST_SHARE:
+        share = f"{100 * split.bright_weight:.2g} %"
+        remarks.append(("no-expressing", f"no expressing population: {share} of the cells stand apart on the reporter"))
     nonexpressing = Range("nonexpressing", parent, axis, None, scale.back(upper))
     expressing = Range("expressing", parent, axis, scale.back(lower), None)
     return (expressing, nonexpressing), remarks

@@ -110,13 +110,13 @@ def _figure4(points: Sequence[TrajectoryPoint], result: StudyResult) -> tuple[Fi
         ends.append((patient, last.visit.month, _titer(last).value, colour))
         shown += [_shown("patient", patient, point) for point in course]
     median = _median_course(points)
-    axes.plot([x for x, _, _ in median], [y for _, y, _ in median], color="black", lw=2.6, label="median", zorder=5)
+    axes.plot([x for x, _, _ in median], [y for _, y, _ in median], color="black", lw=2.6, zorder=5)
     _arrows(axes, [(x, y, bound) for x, y, bound in median if bound is not Bound.EXACT], "black", 6)
     shown += [("median", "all", x, y, math.nan, math.nan, bound.value) for x, y, bound in median]
     _dress_figure4(axes, points, lowest, len(patients))
     shown.append(("cut-off", "lowest dilution tested", math.nan, lowest, math.nan, math.nan, ""))
-    if len(patients) <= _MOST_NAMED:
-        _label_ends(axes, ends)
+    ends = ends if len(patients) <= _MOST_NAMED else []
+    _label_ends(axes, [*ends, ("median", median[-1][0], median[-1][1], "black")])
     axes.set_title(f"Anti-{result.assay.assay.antigen} reactivity, {result.assay.assay.name}", loc="left", fontsize=10)
     return figure, shown, _figure4_caption(patients, median, lowest)
 
@@ -193,8 +193,8 @@ def _dress_figure4(axes: Axes, points: Sequence[TrajectoryPoint], lowest: float,
     axes.set_ylim(bottom, top)
     axes.axhspan(bottom, lowest, color="#D9D9D9", alpha=0.6, lw=0, zorder=0)
     axes.text(
-        0.995, lowest * 0.93, f"below the cut-off at 1:{lowest:g}", transform=axes.get_yaxis_transform(),
-        ha="right", va="top", fontsize=7.5, color="#444444",
+        0.01, lowest * 0.93, f"below the cut-off at 1:{lowest:g}", transform=axes.get_yaxis_transform(),
+        ha="left", va="top", fontsize=7.5, color="#444444",
     )  # fmt: skip
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"1:{value:,.0f}"))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -202,10 +202,8 @@ def _dress_figure4(axes: Axes, points: Sequence[TrajectoryPoint], lowest: float,
     axes.set_yticks(ticks[:: max(1, len(ticks) // 8)])
     longest = max(point.visit.month for point in points)
     axes.xaxis.set_major_locator(MultipleLocator(3 if longest <= 18 else 12))
-    axes.set_xlabel("months from baseline")
+    axes.set_xlabel(f"months from baseline ({n_patients} patients, bars: 95 % limits)")
     axes.set_ylabel("titer (interpolated at the cut-off)")
-    axes.plot([], [], color="#8A8A8A", lw=1, label=f"patients (n = {n_patients})")
-    axes.legend(loc="upper right", fontsize=8)
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
@@ -355,8 +353,12 @@ def _titration_panel(axes: Axes, plate: PlateTiters, title: str) -> list[Point]:
     shown: list[Point] = []
     chosen = _of_panel(plate, title)
     for number, titration in enumerate(chosen):
-        colour = "#8A8A8A" if titration.role is Role.NEGATIVE else _COLOURS[number % len(_COLOURS)]
-        shown += _titration_line(axes, plate, titration, colour, _MARKERS[number % len(_MARKERS)])
+        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+        if titration.role is Role.NEGATIVE:  # one colour and one entry in the legend for all of them
+            first = not any(earlier.role is Role.NEGATIVE for earlier in chosen[:number])
+            shown += _titration_line(axes, plate, titration, ("#8A8A8A", "_", "negative sera" if first else None))
+        else:
+            shown += _titration_line(axes, plate, titration, (colour, marker, titration.serum))
     cutoff = plate.cutoffs.delta
     if cutoff is not None:
         axes.axhline(cutoff.value, color="black", ls="--", lw=0.9)
@@ -372,12 +374,16 @@ def _titration_panel(axes: Axes, plate: PlateTiters, title: str) -> list[Point]:
     axes.set_xlabel("dilution (1:x)")
     axes.set_ylabel("delta (MFI)")
     axes.set_title(title, fontsize=9, loc="left")
-    if 0 < len(chosen) <= _MOST_NAMED:
+    if 0 < len(axes.get_legend_handles_labels()[0]) <= _MOST_NAMED:
         axes.legend(fontsize=6.5, ncols=2)
     return shown
 
 
-def _titration_line(axes: Axes, plate: PlateTiters, titration: Titration, colour: str, marker: str) -> list[Point]:
+def _titration_line(
+    axes: Axes, plate: PlateTiters, titration: Titration, look: tuple[str, str, str | None]
+) -> list[Point]:
+    """One serum; `look` is its colour, marker and entry in the legend."""
+    colour, marker, label = look
     rows = sorted((r for r in plate.rows if r.serum == titration.serum and r.delta.known), key=lambda r: r.dilution)
     if not rows:
         return []
@@ -385,8 +391,8 @@ def _titration_line(axes: Axes, plate: PlateTiters, titration: Titration, colour
     y = [row.delta.value for row in rows]
     down = [max(0.0, row.delta.value - row.delta.low) for row in rows]
     up = [max(0.0, row.delta.high - row.delta.value) for row in rows]
-    axes.errorbar(x, y, yerr=(np.nan_to_num(down), np.nan_to_num(up)), color=colour, marker=marker, ms=3.5, lw=1,
-                  elinewidth=0.7, label=titration.serum)  # fmt: skip
+    axes.errorbar(x, y, yerr=(np.nan_to_num(down), np.nan_to_num(up)), color=colour, marker=marker, ms=4, lw=1,
+                  elinewidth=0.7, label=label)  # fmt: skip
     panel = "sera" if titration.role is Role.SAMPLE else "controls and reference"
     return [
         (panel, row.serum, row.dilution, row.delta.value, row.delta.low, row.delta.high, row.status.value)

@@ -35,12 +35,12 @@ class Patient:
 
 
 PATIENTS = (
-    Patient(1, 160.0, (1, 0.55, 0.25, 0.11, 0.05), date(2012, 1, 16)),  # strong fall
-    Patient(2, 60.0, (1, 0.80, 0.55, 0.42, 0.35), date(2012, 2, 6)),  # moderate fall
-    Patient(3, 90.0, (1, 1.05, 0.92, 1.08, 0.96), date(2012, 3, 12)),  # does not respond
-    Patient(4, 9.0, (1, 0.40, 0.10, 0.025, 0.004), date(2012, 4, 9)),  # falls below detection
+    Patient(1, 100.0, (1, 0.55, 0.25, 0.11, 0.05), date(2012, 1, 16)),  # strong fall
+    Patient(2, 50.0, (1, 0.80, 0.55, 0.42, 0.35), date(2012, 2, 6)),  # moderate fall
+    Patient(3, 75.0, (1, 1.05, 0.92, 1.08, 0.96), date(2012, 3, 12)),  # does not respond
+    Patient(4, 8.0, (1, 0.40, 0.10, 0.025, 0.004), date(2012, 4, 9)),  # falls below detection
     Patient(5, 25.0, (1, 0.75, 0.50, 0.30, 0.22), date(2012, 5, 21)),  # moderate fall from a low start
-    Patient(6, 120.0, (1, 0.50, 0.20, 0.15, 0.30), date(2012, 6, 11)),  # falls, then comes back in part
+    Patient(6, 65.0, (1, 0.50, 0.20, 0.15, 0.30), date(2012, 6, 11)),  # falls, then comes back in part
     Patient(7, 40.0, (1, 1.30, 0.70, 0.35, 0.18), date(2012, 8, 27)),  # rises before it falls
 )
 

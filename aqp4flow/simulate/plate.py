@@ -90,7 +90,7 @@ class PlatePlan:
 def plan_plate(patient: Patient, seed: int) -> PlatePlan:
     """The plate of one patient: all visits side by side, with the controls that every plate has."""
     contents = [*_patient_wells(patient, seed), *_control_wells(seed), *_cytometer_controls()]
-    # A tuple of keyword arguments each: the place on the plate follows from the order alone.
+    # Where a well lies follows from the order alone.
     wells = tuple(
         WellPlan(index, role, serum, dilution, replicate, dye)
         for index, (role, serum, dilution, replicate, dye) in enumerate(contents)
