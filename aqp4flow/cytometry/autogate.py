@@ -213,41 +213,46 @@ def _axis_for(values: Values) -> _Axis:
 
 
 @dataclass(frozen=True)
-class _Split:
-    """The dark population of a one-dimensional mixture and what stands beyond its valley.
+class _Dark:
+    """The dark population along one fluorescence, from its peak outwards.
 
-    `peak` and `sd` describe the dark population (the sd of its bright side), `bright_share` is the posterior
-    of everything beyond the valley at each point of `grid`, `bright_weight` its share of all events.
+    `share` is the part of all density at each point of `grid` that belongs to it; `others` the part of all events
+    that does not.
     """
 
     peak: float
     sd: float
-    bright_weight: float
-    bright_share: NDArray[np.float64]
+    others: float
     grid: Values
+    share: Values
+
+    def last_above(self, share: float) -> float:
+        """The farthest point up to which the dark population holds at least `share`."""
+        below = np.flatnonzero(self.share < share)
+        return float(self.grid[below[0]]) if len(below) else math.inf
 
 
 _LEAST_SHARE = 0.02  # a population holds at least this share of the events
 
 
-def _split_at_valley(scaled: Values, seed: int) -> _Split:
-    """Smooth by a mixture, find the first peak from the dark side, group components by the valley behind it.
+def _dark_population(scaled: Values, seed: int) -> _Dark:
+    """Smooth by a mixture, find the first true peak from the dark side, mirror its dark side to the bright one.
 
-    A peak is one only if the density falls by a fifth before it rises again: tails and shoulders that a mixture
-    spends a component on are no populations.
+    On the arcsinh scale noise and autofluorescence are symmetric; the mirror says how far up dark cells reach
+    without asking which component of a mixture belongs to whom.
     """
     mixture = _best_mixture(scaled[:, None], range(1, 7), seed)
     weights, means = mixture.weights_, mixture.means_[:, 0]
     sds = np.sqrt(mixture.covariances_[:, 0, 0])
     grid = np.linspace(float(scaled.min()), float(scaled.max()), 3000)
-    density = weights / sds * np.exp(-0.5 * ((grid[:, None] - means) / sds) ** 2)
-    total = density.sum(axis=1)
-    peak, valley = _first_peak(total)
-    dark = means <= grid[valley]
-    bright = np.divide(density[:, ~dark].sum(axis=1), total, out=np.ones_like(total), where=total > 0)
-    own = scaled[(scaled >= grid[peak]) & (scaled <= grid[valley])] - grid[peak]
-    sd = 1.4826 * float(np.median(own)) if len(own) else float(sds[0])
-    return _Split(float(grid[peak]), max(sd, 1e-6), float(weights[~dark].sum()), bright, grid)
+    density = (weights / sds * np.exp(-0.5 * ((grid[:, None] - means) / sds) ** 2)).sum(axis=1)
+    at, valley = _first_peak(density)
+    peak = float(grid[at])
+    mirrored = np.interp(2 * peak - grid[at:], grid, density, left=0.0)
+    share = np.minimum.accumulate(np.minimum(1.0, mirrored / np.maximum(density[at:], np.finfo(float).tiny)))
+    own = np.abs(scaled[(scaled >= 2 * peak - grid[valley]) & (scaled <= grid[valley])] - peak)
+    others = 1 - float((share * density[at:]).sum() + density[:at].sum()) / float(density.sum())
+    return _Dark(peak, max(1.4826 * float(np.median(own)), 1e-6), others, grid[at:], share)
 
 
 def _first_peak(density: Values) -> tuple[int, int]:
@@ -276,16 +281,11 @@ def _peak_from(density: Values, start: int) -> tuple[int, int, int | None]:
 
 
 def _live(pool: _Pool, axis: Dimension, parent: str, seed: int) -> Range:
-    """Below the point where a cell is as likely dead as alive; without a dead population, five spreads up."""
+    """Up to where a cell is as likely dead as alive, three to six spreads above the live peak."""
     scale = _axis_for(pool.values[axis])
-    split = _split_at_valley(scale.forward(pool.values[axis]), seed)
-    limit = split.peak + 5 * split.sd
-    beyond = np.flatnonzero((split.bright_share > 0.5) & (split.grid > split.peak))
-    if split.bright_weight > 0.002 and len(beyond):
-        limit = (
-            min(limit, float(split.grid[beyond[0]])) if split.bright_weight < _LEAST_SHARE else split.grid[beyond[0]]
-        )
-    return Range("live", parent, axis, None, scale.back(float(limit)))
+    dark = _dark_population(scale.forward(pool.values[axis]), seed)
+    limit = min(max(dark.last_above(0.5), dark.peak + 3 * dark.sd), dark.peak + 6 * dark.sd)
+    return Range("live", parent, axis, None, scale.back(limit))
 
 
 def _reporter(
@@ -293,15 +293,12 @@ def _reporter(
 ) -> tuple[tuple[Range, Range], list[tuple[str, str]]]:
     """Non-expressing where that is 90 % likely, expressing where that is 99 % likely, a gap between."""
     scale = _axis_for(pool.values[axis])
-    split = _split_at_valley(scale.forward(pool.values[axis]), seed)
-    beyond = split.grid > split.peak
-    unsure = np.flatnonzero(beyond & (split.bright_share > 0.10))
-    upper = min(float(split.grid[unsure[0]]) if len(unsure) else math.inf, split.peak + 3 * split.sd)
-    mixed = np.flatnonzero(beyond & (split.bright_share < 0.99) & (split.grid < split.peak + 8 * split.sd))
-    lower = max(float(split.grid[mixed[-1]]) if len(mixed) else upper, upper + 0.5 * split.sd)
+    dark = _dark_population(scale.forward(pool.values[axis]), seed)
+    upper = min(dark.last_above(0.9), dark.peak + 3 * dark.sd)
+    lower = max(min(dark.last_above(0.01), dark.peak + 8 * dark.sd), upper + 0.5 * dark.sd)
     remarks = []
-    if split.bright_weight < _LEAST_SHARE:
-        share = f"{100 * split.bright_weight:.2g} %"
+    if dark.others < _LEAST_SHARE:
+        share = f"{100 * max(0.0, dark.others):.2g} %"
         remarks.append(("no-expressing", f"no expressing population: {share} of the cells stand apart on the reporter"))
     nonexpressing = Range("nonexpressing", parent, axis, None, scale.back(upper))
     expressing = Range("expressing", parent, axis, scale.back(lower), None)

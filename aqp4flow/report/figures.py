@@ -370,7 +370,8 @@ def _titration_panel(axes: Axes, plate: PlateTiters, title: str) -> list[Point]:
         if lowest > 0:
             axes.set_yscale("log")
         else:
-            axes.set_yscale("symlog", linthresh=max(10.0, cutoff.value if cutoff and cutoff.value > 0 else 10.0))
+            level = cutoff.value if cutoff is not None and cutoff.value > 1 else 10.0
+            axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(level)))
     axes.set_xlabel("dilution (1:x)")
     axes.set_ylabel("delta (MFI)")
     axes.set_title(title, fontsize=9, loc="left")
