@@ -78,9 +78,11 @@ def draw_all(result: StudyResult) -> Drawn:
 
 def _saved(name: str, figure: Figure, points: Sequence[Point]) -> dict[str, bytes]:
     files = {f"{name}.csv": tables.to_csv(tables.points_table(points)).encode()}
+    figure.draw_without_rendering()  # lay out once, not once a format
+    figure.set_layout_engine("none")
     for kind, metadata in _METADATA.items():
         out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata=metadata, bbox_inches="tight")
+        figure.savefig(out, format=kind, metadata=metadata)
         files[f"{name}.{kind}"] = out.getvalue()
     return files
 
