@@ -168,7 +168,7 @@ def _open_all(files: Sequence[Path], problems: list[InputError]) -> dict[str, Fc
             opened[path.name] = error
             with path.open("rb") as file:
                 if file.read(3) != b"FCS":
-                    problems.append(error)
+                    problems.append(FcsError(f"{path.parent.name}/{error.where}", error.what, error.hint))
     return opened
 
 

@@ -55,7 +55,7 @@ def test_no_planted_negative_serum_is_positive(results: Path, table) -> None:
 
 def test_delta_is_close_to_the_planted_shift(study: Path, results: Path, table) -> None:
     """Strong wells come within 15 % of the planted difference of medians, and 5 % in the middle."""
-    truth = {(r["plate"], r["well"]): float(r["true_delta"]) for r in table(study / "truth" / "wells.csv")}
+    truth = {(r["plate"], r["well"]): float(r["true_delta"] or "nan") for r in table(study / "truth" / "wells.csv")}
     errors = []
     for row in table(results / "wells.csv"):
         true = truth[row["plate"], row["well"]]
@@ -73,7 +73,8 @@ def test_numbers_agree_across_tables(results: Path, table) -> None:
         if row["delta"]:
             difference = float(row["mfi_expressing"]) - float(row["mfi_nonexpressing"])
             assert float(row["delta"]) == pytest.approx(difference, abs=1e-5 * abs(float(row["mfi_expressing"])) + 1e-3)
-            assert float(row["delta_low"]) <= float(row["delta"]) <= float(row["delta_high"])
+            if row["delta_low"]:  # fewer than six events have no limits
+                assert float(row["delta_low"]) <= float(row["delta"]) <= float(row["delta_high"])
     for row in table(results / "reactivity.csv"):
         key = (row["plate"], row["serum"], row["dilution"])
         mine = [float(w["delta"]) for w in wells if (w["plate"], w["serum"], w["dilution"]) == key]
@@ -211,15 +212,11 @@ def test_a_plate_without_negatives_runs_without_status(plate: Path, tmp_path: Pa
     assert any(r["check"] == "unlisted-files" and r["value"] == "10" for r in checks)
 
 
-def test_a_positive_negative_control_makes_the_run_unfit(plate: Path, tmp_path: Path, call, table) -> None:
+def test_a_positive_negative_control_makes_the_run_unfit(plate: Path, tmp_path: Path, call) -> None:
     """A patient's strong serum on a negative's row: results are written and marked, exit 4."""
-    text = (plate / "plate.csv").read_text()
-    lines = text.splitlines()
-    well_of = {line.split(",")[0]: i for i, line in enumerate(lines)}
-    negative = next(line for line in lines if ",NEG01," in line)
+    negative = next(line for line in (plate / "plate.csv").read_text().splitlines() if ",NEG01," in line)
     files = {path.name.split("_")[-1].removesuffix(".fcs"): path for path in plate.glob("*.fcs")}
     strong, target = files["A01"], files[negative.split(",")[0]]
-    assert well_of
     from aqp4flow.fcs import fcs_bytes, read_fcs
 
     source = read_fcs(strong)

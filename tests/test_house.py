@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize(
     "tool",
     [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]],
-    ids=lambda words: " ".join(words),
+    ids=" ".join,
 )
 def test_the_code_passes(tool: list[str]) -> None:
     """Linter, formatter and strict type checker have nothing to say."""

@@ -21,7 +21,7 @@ def _empty(plate: Path) -> None:
 
 
 def _first_file(plate: Path) -> Path:
-    return min(plate.glob("*.fcs"))
+    return next(plate.glob("*_A01.fcs"))
 
 
 def _xlsx_that_is_none(plate: Path) -> None:
@@ -42,12 +42,12 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "csv renamed": (
         lambda plate: _first_file(plate).write_text("well,value\nA1,3\n"),
-        "Specimen_001_A1_A01.fcs: not an FCS file: it begins with 'well,value\\nA', not 'FCS'",
+        "P001/Specimen_001_A1_A01.fcs: not an FCS file: it begins with 'well,value\\nA', not 'FCS'",
         "hint: export the well from the cytometer as FCS",
     ),
     "empty file": (
         lambda plate: _first_file(plate).write_bytes(b""),
-        "Specimen_001_A1_A01.fcs: the file is empty",
+        "P001/Specimen_001_A1_A01.fcs: the file is empty",
         "hint: it may still be copying",
     ),
     "well without a file": (
@@ -171,7 +171,7 @@ def test_fcs_describes_a_file(study: Path, call) -> None:
     """`fcs --json` prints one object with the contract's keys, several files an array; plain text names the well."""
     import json
 
-    files = sorted((study / "plates" / "P001").glob("*.fcs"))[:2]
+    files = sorted((study / "plates" / "P001").glob("*_A0[12].fcs"))
     facts = json.loads(call("fcs", "--json", files[0]).stdout)
     assert list(facts) == [
         "file", "version", "cytometer", "n_events", "n_datasets", "dataset", "channels", "sha256_raw", "spillover",
