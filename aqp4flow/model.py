@@ -35,11 +35,12 @@ class Channel:
     voltage: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spillover:
     """A spillover matrix: row = dye, column = detector, `observed = true @ matrix`.
 
-    `source` says where it came from in words a report can print.
+    `source` says where it came from in words a report can print. Compared by `same_as`; known by identity, so
+    that what follows from a matrix is computed once for all the wells that share it.
     """
 
     channels: tuple[str, ...]
@@ -53,7 +54,9 @@ class Spillover:
 
     def same_as(self, other: Spillover | None) -> bool:
         """Whether both hold the same numbers for the same channels, whatever their source."""
-        return other is not None and self.channels == other.channels and bool(np.array_equal(self.matrix, other.matrix))
+        if other is None or self is other:
+            return other is not None
+        return self.channels == other.channels and bool(np.array_equal(self.matrix, other.matrix))
 
 
 class Events(Protocol):

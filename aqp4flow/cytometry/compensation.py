@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from aqp4flow.errors import SheetError
 from aqp4flow.model import Spillover, Values
 
 
+@lru_cache(maxsize=64)
 def unmixing(spillover: Spillover, channel: str) -> dict[str, float]:
     """How much of each detector makes up one compensated channel.
 

@@ -124,7 +124,6 @@ class Columns:
     events: Events
     spillover: Spillover | None
     _raw: dict[str, Values] = field(default_factory=dict, repr=False)
-    _weights: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
 
     def raw(self, channel: str) -> Values:
         """Linear values of a channel, all events."""
@@ -136,10 +135,7 @@ class Columns:
         """Values on `axis` of the events `rows` (None = all)."""
         if not axis.compensated or self.spillover is None or axis.channel not in self.spillover.channels:
             return _pick(self.raw(axis.channel), rows)
-        if axis.channel not in self._weights:
-            self._weights[axis.channel] = unmixing(self.spillover, axis.channel)
-        weights = self._weights[axis.channel]
-        parts = iter(weights.items())
+        parts = iter(unmixing(self.spillover, axis.channel).items())
         name, weight = next(parts)
         total = weight * _pick(self.raw(name), rows)
         for name, weight in parts:

@@ -49,6 +49,14 @@ def median_with_limits(values: Values) -> Estimate:
     return Estimate(median, float(ordered[ranks[0]]), float(ordered[ranks[1]]))
 
 
+def upper_percentile(values: Values, percent: float) -> float:
+    """A percentile as the order statistic at or above it (no interpolation); NaN of no values."""
+    if not len(values):
+        return NAN
+    rank = max(0, math.ceil(len(values) * percent / 100) - 1)
+    return float(np.partition(values, rank)[rank])
+
+
 def centre(values: Values, statistic: Statistic) -> Estimate:
     """The statistic of `values` with 95 % limits (normal law for means, on the log scale for geometric ones).
 
@@ -105,7 +113,7 @@ def measure(
     axis = Dimension(signal, compensated=True)
     bright = columns.take(axis, found[compared.expressing])
     dark = columns.take(axis, found[compared.nonexpressing]) if compared.nonexpressing else bright
-    top = float(np.quantile(dark, 0.99)) if len(dark) else NAN
+    top = upper_percentile(dark, 99)
     limit = top if compared.nonexpressing else background_top
     return Measured(
         n_events=columns.events.count,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,14 +24,16 @@ def parse_spillover(
         text = keywords.get(key, "").strip()
         if text:
             try:
-                return _parse(key, text, channels), []
+                return _parse(key, text, tuple((channel.name, channel.stain) for channel in channels)), []
             except ValueError as problem:
                 message = f"{key} cannot be used: {problem}"
                 return None, [Repair(where, "spillover-unusable", message)]
     return None, []
 
 
-def _parse(key: str, text: str, channels: Sequence[Channel]) -> Spillover:
+@lru_cache(maxsize=8)
+def _parse(key: str, text: str, channels: tuple[tuple[str, str], ...]) -> Spillover:
+    """The wells of a plate carry one and the same text: it is read, and its condition judged, once."""
     parts = [part.strip() for part in text.split(",")]
     if not parts[0].isdigit() or int(parts[0]) == 0:
         raise ValueError(f"it begins with {parts[0]!r}, not with a number of channels")
@@ -50,15 +53,12 @@ def _parse(key: str, text: str, channels: Sequence[Channel]) -> Spillover:
     return Spillover(names, matrix, key)
 
 
-def _resolve(name: str, channels: Sequence[Channel]) -> str:
+def _resolve(name: str, channels: Sequence[tuple[str, str]]) -> str:
     """$PnN, then $PnS, then the same without `Comp-`, then the channel's number."""
     for wanted in (name, name.removeprefix("Comp-")):
-        for found in (
-            [c.name for c in channels if c.name == wanted],
-            [c.name for c in channels if c.stain == wanted],
-        ):
+        for found in ([n for n, _ in channels if n == wanted], [n for n, stain in channels if stain == wanted]):
             if len(found) == 1:
                 return found[0]
     if name.isdigit() and 1 <= int(name) <= len(channels):
-        return channels[int(name) - 1].name
-    raise ValueError(f"{name!r} is not a channel; the file has {', '.join(c.name for c in channels)}")
+        return channels[int(name) - 1][0]
+    raise ValueError(f"{name!r} is not a channel; the file has {', '.join(n for n, _ in channels)}")
