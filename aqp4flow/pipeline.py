@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from aqp4flow.cytometry.autogate import GateChannels, learn_gates
 from aqp4flow.cytometry.compensation import condition
 from aqp4flow.cytometry.gates import Columns, channels_needed
 from aqp4flow.cytometry.measure import Measured, Populations, measure
-from aqp4flow.cytometry.pictures import GatePicture, picture_gates
 from aqp4flow.errors import ConfigError, FcsError, InputError
 from aqp4flow.fcs import FcsFile
 from aqp4flow.model import (
@@ -36,6 +36,9 @@ from aqp4flow.model import (
     Visit,
     Well,
 )
+
+if TYPE_CHECKING:
+    from aqp4flow.cytometry.pictures import GatePicture
 
 Progress = Callable[[str], None]
 
@@ -442,6 +445,8 @@ PICTURED_WELLS = 12
 
 def gate_pictures(wells: PlateWells) -> list[GatePicture]:
     """Every gate of a plate over pooled events, thinned to a dozen fully stained wells."""
+    from aqp4flow.cytometry.pictures import picture_gates
+
     shown = [r.well for r in wells.readings if r.n_events and r.well.role in FULLY_STAINED and not r.well.excluded]
     step = -(-len(shown) // PICTURED_WELLS) or 1
     opened = [_open(wells.plate, well, wells.setting) for well in shown[::step]]

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -315,7 +314,7 @@ def _manifest(study: Study, folder: Path, out: Path) -> dict[str, Any]:
         },
         "volatile": {
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "host": socket.gethostname(),
+            "host": platform.node(),
             "system": platform.platform(),
             "study": str(study.root.resolve()),
             "results": str(out.resolve()),

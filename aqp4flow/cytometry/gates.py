@@ -56,16 +56,23 @@ def _in_polygon(vertices: tuple[tuple[float, float], ...], x: Values, y: Values)
     """Even-odd rule. A raster settles every event but those in cells that an edge runs through."""
     raster = _rasterised(vertices)
     left, bottom, per_x, per_y = raster.frame
-    # Events far outside are drawn to the rim, which is outside; NaN compares false and goes there too.
-    column = np.fmin(np.fmax((x - left) * per_x, 0.0), _RASTER + 1).astype(np.intp)
-    row = np.fmin(np.fmax((y - bottom) * per_y, 0.0), _RASTER + 1).astype(np.intp)
-    column *= _RASTER + 2
-    column += row
-    kind = raster.cells.take(column)
+    cell = _cell_number(x, left, per_x)
+    cell *= _RASTER + 2
+    cell += _cell_number(y, bottom, per_y)
+    kind = raster.cells.take(cell, mode="clip")
     mask = kind == _INSIDE
     near = np.flatnonzero(kind == _EDGE)
     mask[near] = points_in_polygon(np.array(vertices), np.column_stack([x[near], y[near]]))
     return np.asarray(mask, np.bool_)
+
+
+def _cell_number(values: Values, start: float, per_unit: float) -> Rows:
+    """Column or row of the raster; what lies beyond it, NaN included, is drawn to the rim, which is outside."""
+    cell = values - start
+    cell *= per_unit
+    np.clip(cell, 0, _RASTER + 1, out=cell)
+    with np.errstate(invalid="ignore"):
+        return cell.astype(np.intp)
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,10 @@ def median_with_limits(values: Values) -> Estimate:
     n = len(values)
     if n == 0:
         return UNKNOWN
-    ranks = median_ranks(n)
-    middle = {(n - 1) // 2, n // 2}
-    ordered = np.partition(values, sorted(middle | set(ranks or ())))
-    median = float(sum(ordered[i] for i in middle) / len(middle))
-    if ranks is None:
-        return Estimate(median)
-    return Estimate(median, float(ordered[ranks[0]]), float(ordered[ranks[1]]))
+    low, high = median_ranks(n) or ((n - 1) // 2, n // 2)
+    between = np.sort(np.partition(values, (low, high))[low : high + 1])
+    median = float(between[(n - 1) // 2 - low] + between[n // 2 - low]) / 2
+    return Estimate(median, float(between[0]), float(between[-1])) if n >= 6 else Estimate(median)
 
 
 def upper_percentile(values: Values, percent: float) -> float:

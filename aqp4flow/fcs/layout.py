@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from aqp4flow.errors import FcsError
 from aqp4flow.fcs.text import whole_number
@@ -38,7 +39,24 @@ class Layout:
 
 
 def parse_layout(keywords: Mapping[str, str], where: str) -> tuple[Layout, list[Repair]]:
-    """The layout that TEXT describes; raises FcsError for one that this reader does not know."""
+    """The layout that TEXT describes; raises FcsError for one that this reader does not know.
+
+    The wells of a plate share their layout: the keywords that decide it are read once for all of them.
+    """
+    deciding = tuple((key, keywords[key]) for key in keywords if key.startswith("$P") or key in _DECIDING)
+    try:
+        layout, repairs = _layout_of(deciding)
+    except FcsError as error:
+        raise FcsError(where, error.what, error.hint) from None
+    return layout, [replace(repair, file=where) for repair in repairs]
+
+
+_DECIDING = ("$DATATYPE", "$BYTEORD", "$MODE", "$TIMESTEP")
+
+
+@lru_cache(maxsize=16)
+def _layout_of(deciding: tuple[tuple[str, str], ...]) -> tuple[Layout, tuple[Repair, ...]]:
+    keywords, where = dict(deciding), ""
     repairs: list[Repair] = []
     kind = keywords["$DATATYPE"].strip().upper()
     if kind not in ("I", "F", "D"):
@@ -55,7 +73,7 @@ def parse_layout(keywords: Mapping[str, str], where: str) -> tuple[Layout, list[
     channels = _unnamed_or_twice(channels, where, repairs)
     slots = _slots(channels, kind, where, repairs)
     timestep = _timestep(keywords, channels, where, repairs)
-    return Layout(kind, _is_big_endian(keywords["$BYTEORD"], where), channels, slots, timestep), repairs
+    return Layout(kind, _is_big_endian(keywords["$BYTEORD"], where), channels, slots, timestep), tuple(repairs)
 
 
 def _is_big_endian(byteord: str, where: str) -> bool:
@@ -124,7 +142,7 @@ def _unnamed_or_twice(channels: tuple[Channel, ...], where: str, repairs: list[R
             message = f"two channels are called {name!r}; neither can be asked for by that name"
             repairs.append(Repair(where, "name-twice", message))
         seen.add(name)
-        named.append(replace(channel, name=name))
+        named.append(channel if channel.name == name else replace(channel, name=name))
     return tuple(named)
 
 
