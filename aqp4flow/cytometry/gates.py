@@ -126,32 +126,41 @@ def dimensions(gate: Gate) -> tuple[Dimension, ...]:
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of one well, raw or compensated, decoded once and only for the rows asked for."""
+    """Columns of one well, raw or compensated, each decoded or computed once when asked for."""
 
     events: Events
     spillover: Spillover | None
-    _raw: dict[str, Values] = field(default_factory=dict, repr=False)
+    _kept: dict[Dimension, Values] = field(default_factory=dict, repr=False)
 
     def raw(self, channel: str) -> Values:
-        """Linear values of a channel, all events."""
-        if channel not in self._raw:
-            self._raw[channel] = self.events.column(channel)
-        return self._raw[channel]
+        """Linear values of a channel as measured, all events."""
+        return self.column(Dimension(channel))
+
+    def column(self, axis: Dimension) -> Values:
+        """Values on `axis`, all events; compensated where the axis asks for it and the matrix knows the channel."""
+        if axis not in self._kept:
+            spilled = axis.compensated and self.spillover is not None and axis.channel in self.spillover.channels
+            self._kept[axis] = self._compensated(axis.channel) if spilled else self._decoded(axis)
+        return self._kept[axis]
+
+    def _decoded(self, axis: Dimension) -> Values:
+        if axis.compensated:
+            return self.raw(axis.channel)
+        return self.events.column(axis.channel)
+
+    def _compensated(self, channel: str) -> Values:
+        assert self.spillover is not None  # `column` asked
+        total: Values = np.zeros(self.events.count)
+        share = np.empty(self.events.count)
+        for name, weight in unmixing(self.spillover, channel).items():
+            np.multiply(self.raw(name), weight, out=share)
+            total += share
+        return total
 
     def take(self, axis: Dimension, rows: Rows | None) -> Values:
         """Values on `axis` of the events `rows` (None = all)."""
-        if not axis.compensated or self.spillover is None or axis.channel not in self.spillover.channels:
-            return _pick(self.raw(axis.channel), rows)
-        parts = iter(unmixing(self.spillover, axis.channel).items())
-        name, weight = next(parts)
-        total = weight * _pick(self.raw(name), rows)
-        for name, weight in parts:
-            total += weight * _pick(self.raw(name), rows)
-        return total
-
-
-def _pick(values: Values, rows: Rows | None) -> Values:
-    return values if rows is None else values[rows]
+        values = self.column(axis)
+        return values if rows is None else values[rows]
 
 
 def populations(columns: Columns, gates: Sequence[Gate]) -> dict[str, Rows]:
