@@ -11,7 +11,7 @@ import numpy as np
 from aqp4flow.assay.curve import fit_curve
 from aqp4flow.assay.cutoff import CutOffs, cutoff_draws
 from aqp4flow.assay.titer import Draws, endpoint_titer, interpolated_titer
-from aqp4flow.model import Bound, Curve, Reactivity, Titer, Titration
+from aqp4flow.model import Curve, Reactivity, Titer, Titration
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _titration(
         found = interpolated_titer(series, cutoffs.deciding, shared, rules.seed)
         if found is not None:
             titer, draws = found.titer, found.draws
-            flags += _disagreement(endpoint, titer)
+            flags += _disagreement(endpoint, titer, [row.dilution for row in series])
     first = series[0]
     return Titration(
         plate=first.plate,
@@ -74,10 +74,14 @@ def _titration(
     )
 
 
-def _disagreement(endpoint: Titer, titer: Titer) -> list[str]:
-    """The endpoint rests on both criteria, the interpolated titer on the deciding one: say when they part."""
-    apart = endpoint.bound is not titer.bound or (endpoint.bound is Bound.EXACT and titer.value < endpoint.value)
-    return ["criteria-disagree"] if apart else []
+def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> list[str]:
+    """The endpoint rests on both criteria, the interpolated titer on the deciding one: say when they part.
+
+    They agree when the titer lies between the endpoint and the next dilution that was tested.
+    """
+    following = min((dilution for dilution in tested if dilution > endpoint.value), default=math.inf)
+    agree = endpoint.bound is titer.bound and endpoint.value <= titer.value <= following
+    return [] if agree else ["criteria-disagree"]
 
 
 def _curve(series: Sequence[Reactivity], background: Sequence[float], model: str) -> tuple[Curve | None, list[str]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from aqp4flow import __version__, tables
-from aqp4flow.model import Check, Reading, Verdict
+from aqp4flow.model import Bound, Check, Reading, Role, Titer, Verdict
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report.figures import Drawn
 
@@ -71,13 +71,14 @@ class Context:
     """Everything the template shows."""
 
     title: str
+    summary: str
     verdict: str
     fit: bool
-    summary: str
     troubles: list[Check]
     passed: int
     figure4: Picture | None
     titers: Grid
+    controls: Grid
     trajectories: Grid
     plates: list[PlatePage]
     excluded: Grid
@@ -107,14 +108,15 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
     scope = {"run": 0, "plate": 1, "patient": 2, "serum": 3, "well": 4}
     troubles.sort(key=lambda check: (rank[check.verdict], scope.get(check.scope, 5)))
     return Context(
-        title=f"{identity.name} {identity.version}",
+        title=f"{identity.name}, version {identity.version}",
         verdict=_verdict(result),
         fit=result.fit,
         summary=_summary(result, readings),
         troubles=troubles,
         passed=sum(check.verdict is Verdict.PASS for check in result.checks),
         figure4=_picture("figure4", drawn, "svg"),
-        titers=_grid(tables.titers_table([t for plate in result.titers for t in plate.titrations]), _TITER_COLUMNS),
+        titers=_titers(result, patients=True),
+        controls=_titers(result, patients=False),
         trajectories=_grid(tables.trajectories_table(result.trajectories), _TRAJECTORY_COLUMNS),
         plates=[_plate_page(plate, result, drawn) for plate in result.titers],
         excluded=Grid(
@@ -141,14 +143,46 @@ def _verdict(result: StudyResult) -> str:
 def _summary(result: StudyResult, readings: Sequence[Reading]) -> str:
     events = sum(reading.n_events or 0 for reading in readings)
     patients = len({point.visit.patient for point in result.trajectories})
-    parts = [f"{len(result.plates)} plate(s)", f"{len(readings)} wells", f"{events:,} events"]
+    n = len(result.plates)
+    parts = [f"{n} plate{'s' if n > 1 else ''}", f"{len(readings)} wells", f"{events:,} events"]
     return ", ".join([*parts, f"{patients} patients"] if patients else parts)
 
 
-_TITER_COLUMNS = (
-    "plate", "serum", "role", "endpoint_bound", "endpoint", "titer_bound", "titer", "titer_low", "titer_high",
-    "midpoint", "midpoint_low", "midpoint_high", "curve_model", "flags",
-)  # fmt: skip
+def _titers(result: StudyResult, patients: bool) -> Grid:
+    """Titers of patients' sera, or of everything else, each with its bound and limits in one cell."""
+    headings = ("plate", "serum", "role", "endpoint", "titer", "95 % limits", "midpoint", "95 % limits", "flags")
+    rows = [
+        [
+            t.plate,
+            t.serum,
+            t.role.value,
+            _bounded(t.endpoint),
+            _bounded(t.titer),
+            _limits(t.titer.low, t.titer.high) if t.titer else "",
+            tables.number(t.curve.midpoint.value) if t.curve else "",
+            _limits(t.curve.midpoint.low, t.curve.midpoint.high) if t.curve else "",
+            "; ".join(t.flags),
+        ]
+        for plate in result.titers
+        for t in plate.titrations
+        if (t.role is Role.SAMPLE) == patients
+    ]
+    return Grid(headings, rows)
+
+
+def _bounded(titer: Titer | None) -> str:
+    if titer is None:
+        return ""
+    sign = "" if titer.bound is Bound.EXACT else f"{titer.bound.value} "
+    return f"{sign}{tables.number(titer.value)}"
+
+
+def _limits(low: float, high: float) -> str:
+    """`low to high`, an open side as three dots; empty when both are open."""
+    ends = [tables.number(end) or "…" for end in (low, high)]
+    return "" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
 _TRAJECTORY_COLUMNS = (
     "patient", "visit", "collected", "month", "serum", "delta", "ratio", "titer_bound", "titer", "titer_low",
     "titer_high", "status", "fold_bound", "fold_vs_baseline", "fold_low", "fold_high", "flags",
