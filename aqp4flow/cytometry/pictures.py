@@ -75,10 +75,10 @@ def picture_gates(wells: Sequence[Columns], gates: Sequence[Gate]) -> list[GateP
 def _picture(parent: str | None, axes: tuple[Dimension, ...], values: list[Values], gates: list[Gate]) -> GatePicture:
     drawn = [_axis(axis, column, gates) for axis, column in zip(axes, values, strict=True)]
     if len(drawn) == 1:
-        counts = np.histogram(drawn[0].scale.forward(values[0]), drawn[0].edges)[0]
-        return GatePicture(parent or "all events", drawn[0], None, counts.astype(float), tuple(gates))
+        heights = np.histogram(drawn[0].scale.forward(values[0]), drawn[0].edges)[0].astype(np.float64)
+        return GatePicture(parent or "all events", drawn[0], None, heights, tuple(gates))
     x, y = drawn
-    counts = np.histogram2d(x.scale.forward(values[0]), y.scale.forward(values[1]), (x.edges, y.edges))[0]
+    counts: Values = np.histogram2d(x.scale.forward(values[0]), y.scale.forward(values[1]), (x.edges, y.edges))[0]
     return GatePicture(parent or "all events", x, y, counts, tuple(gates))
 
 
