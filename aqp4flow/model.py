@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 NAN = math.nan
+Z = 1.959963984540054  # two-sided 95 % of the normal law
 
 
 # --- events -------------------------------------------------------------------------------------

@@ -22,9 +22,8 @@ from aqp4flow.model import (
     Reading,
     Role,
     Status,
+    Z,
 )
-
-Z = 1.959963984540054  # two-sided 95 % of the normal law
 
 
 def delta(expressing: Estimate, nonexpressing: Estimate) -> Estimate:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.assay.readout import Z, value_of
-from aqp4flow.model import NAN, Bound, CutOff, Estimate, Reactivity, Status, Titer, log2_quantile
+from aqp4flow.assay.readout import value_of
+from aqp4flow.model import NAN, Bound, CutOff, Estimate, Reactivity, Status, Titer, Z, log2_quantile
 
 Draws = NDArray[np.float64]
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aqp4flow.model import NAN, Bound, Estimate, Reactivity, Titer, Titration, TrajectoryPoint, Values, Visit
+from aqp4flow.model import NAN, Bound, Estimate, Reactivity, Titer, Titration, TrajectoryPoint, Values, Visit, Z
 from aqp4flow.model import log2_quantile as _quantile
-
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def _shift(rows: Sequence[Reactivity], quantity: str, seed: int) -> Quantity | N
     if len(usable) != 1:
         return None
     estimate = _estimate(usable[0], quantity)
-    sd = (estimate.high - estimate.low) / (2 * _Z * estimate.value) / math.log(2)
+    sd = (estimate.high - estimate.low) / (2 * Z * estimate.value) / math.log(2)
     serum = [ord(letter) for letter in usable[0].serum]
     noise = np.random.default_rng([seed, *serum]).standard_normal(2000)
     draws = math.log2(estimate.value) + (sd if sd > 0 else 0.0) * noise

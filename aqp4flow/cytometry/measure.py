@@ -10,10 +10,9 @@ from typing import Literal
 import numpy as np
 
 from aqp4flow.cytometry.gates import Columns, Rows, populations
-from aqp4flow.model import NAN, UNKNOWN, Dimension, Estimate, Gate, Values
+from aqp4flow.model import NAN, UNKNOWN, Dimension, Estimate, Gate, Values, Z
 
 Statistic = Literal["median", "geometric-mean", "mean"]
-_Z = 1.959963984540054  # two-sided 95 % of the normal law
 
 
 def median_ranks(n: int) -> tuple[int, int] | None:
@@ -31,7 +30,7 @@ def median_ranks(n: int) -> tuple[int, int] | None:
             low += 1
         low -= 1
     else:
-        low = math.floor((n - 1) / 2 - _Z * math.sqrt(n) / 2) - 1
+        low = math.floor((n - 1) / 2 - Z * math.sqrt(n) / 2) - 1
     return low, n - 1 - low
 
 
@@ -64,7 +63,7 @@ def centre(values: Values, statistic: Statistic) -> Estimate:
     if len(values) < 2 or (statistic == "geometric-mean" and not np.all(values > 0)):
         return UNKNOWN
     scale = np.log(values) if statistic == "geometric-mean" else values
-    mean, half = float(np.mean(scale)), _Z * float(np.std(scale, ddof=1)) / math.sqrt(len(scale))
+    mean, half = float(np.mean(scale)), Z * float(np.std(scale, ddof=1)) / math.sqrt(len(scale))
     limits = (mean, mean - half, mean + half)
     return Estimate(*(math.exp(x) for x in limits)) if statistic == "geometric-mean" else Estimate(*limits)
 
