@@ -13,11 +13,11 @@ from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.definition import Assay, resolve_channel
 from aqp4flow.assay.titration import Rules, titrate
 from aqp4flow.cohort.trajectory import by_serum, trajectories
-from aqp4flow.cytometry.autogate import GateChannels, learn_gates
+from aqp4flow.cytometry.autogate import GateChannels, Learned, learn_gates
 from aqp4flow.cytometry.compensation import condition
 from aqp4flow.cytometry.gates import Columns, channels_needed
 from aqp4flow.cytometry.measure import Measured, Populations, measure
-from aqp4flow.errors import ConfigError, FcsError, InputError
+from aqp4flow.errors import AnalysisError, ConfigError, FcsError, InputError
 from aqp4flow.fcs import FcsFile
 from aqp4flow.model import (
     FULLY_STAINED,
@@ -210,7 +210,7 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     gates = setting.gates
     if gates is None:
         progress(f"{plate.name}: learning gates")
-        learned = learn_gates(_to_learn_from(opened), setting.channels, setting.assay.seed.value)
+        learned = _learn(plate, opened, setting)
         gates = learned.gates
         checks += [
             Check("plate", plate.name, code, "", "", Verdict.WARN, f"{sentence[:1].upper()}{sentence[1:]}.")
@@ -285,6 +285,13 @@ def _to_learn_from(opened: Sequence[_Opened]) -> list[Columns]:
         for one in opened
         if one.file and one.file.n_events and one.well.role in FULLY_STAINED and not one.well.excluded
     ]
+
+
+def _learn(plate: Plate, opened: Sequence[_Opened], setting: Setting) -> Learned:
+    try:
+        return learn_gates(_to_learn_from(opened), setting.channels, setting.assay.seed.value)
+    except AnalysisError as error:
+        raise AnalysisError(f"{plate.name}: {error.where}", error.what, error.hint) from None
 
 
 def _compared(setting: Setting, gates: Sequence[Gate]) -> Populations:

@@ -321,7 +321,7 @@ def _scaled_ticks(axes: Axes, axis: Axis, which: str) -> None:
     low, high = axis.edges[0], axis.edges[-1]
     if axis.scale.kind == "linear":
         step = 10.0 ** math.floor(math.log10(high - low))
-        step *= next(s for s in (0.2, 0.5, 1.0) if (high - low) / (s * step) <= 6)
+        step *= next(s for s in (0.2, 0.5, 1.0, 2.0) if (high - low) / (s * step) <= 6)
         candidates = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     else:
         candidates = [0.0, *(s * 10.0**k for k in range(9) for s in (1, -1))]
