@@ -11,11 +11,8 @@ import numpy as np
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.definition import Assay, resolve_channel
-from aqp4flow.assay.titration import Rules, titrate
-from aqp4flow.cohort.trajectory import by_serum, trajectories
-from aqp4flow.cytometry.autogate import GateChannels, Learned, learn_gates
 from aqp4flow.cytometry.compensation import condition
-from aqp4flow.cytometry.gates import Columns, channels_needed
+from aqp4flow.cytometry.gates import Columns, GateChannels, channels_needed
 from aqp4flow.cytometry.measure import Measured, Populations, measure
 from aqp4flow.errors import AnalysisError, ConfigError, FcsError, InputError
 from aqp4flow.fcs import FcsFile
@@ -38,6 +35,7 @@ from aqp4flow.model import (
 )
 
 if TYPE_CHECKING:
+    from aqp4flow.cytometry.autogate import Learned
     from aqp4flow.cytometry.pictures import GatePicture
 
 Progress = Callable[[str], None]
@@ -288,6 +286,8 @@ def _to_learn_from(opened: Sequence[_Opened]) -> list[Columns]:
 
 
 def _learn(plate: Plate, opened: Sequence[_Opened], setting: Setting) -> Learned:
+    from aqp4flow.cytometry.autogate import learn_gates
+
     try:
         return learn_gates(_to_learn_from(opened), setting.channels, setting.assay.seed.value)
     except AnalysisError as error:
@@ -465,6 +465,8 @@ def gate_pictures(wells: PlateWells) -> list[GatePicture]:
 
 def titrate_plate(wells: PlateWells) -> PlateTiters:
     """Replicates together, cut-off, status, titers and the plate's acceptance."""
+    from aqp4flow.assay.titration import Rules, titrate
+
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
     rows = readout.combine(wells.readings, error)
@@ -489,6 +491,8 @@ def finish(
     assay: Assay, plates: Sequence[PlateWells], titers: Sequence[PlateTiters], visits: Sequence[Visit] | None
 ) -> StudyResult:
     """Join titers to visits and gather every check."""
+    from aqp4flow.cohort.trajectory import by_serum, trajectories
+
     checks = [check for plate in plates for check in plate.checks]
     checks += [check for plate in titers for check in plate.checks]
     points: list[TrajectoryPoint] = []

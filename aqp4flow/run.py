@@ -8,11 +8,11 @@ import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from aqp4flow.pipeline import Plate, PlateWells, Progress, Setting, StudyResult
 from aqp4flow.sheet import find_table
 
 FCS_ENDINGS = (".fcs", ".lmd")
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "matplotlib", "flowutils", "pandas", "pydantic")
+_LIBRARIES = ("flowutils", "matplotlib", "numpy", "openpyxl", "pandas", "pydantic", "scipy", "sklearn")
 
 
 @dataclass(frozen=True)
@@ -308,18 +308,20 @@ def _manifest(study: Study, folder: Path, out: Path) -> dict[str, Any]:
         "outputs": _hashes(
             {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         ),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in _LIBRARIES},
-        },
+        "versions": {"python": platform.python_version(), **_versions()},
         "volatile": {
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
-            "system": platform.platform(),
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "study": str(study.root.resolve()),
             "results": str(out.resolve()),
         },
     }
+
+
+def _versions() -> dict[str, str]:
+    """Libraries that took part in this run: those that were loaded for it."""
+    return {name: sys.modules[name].__version__ for name in _LIBRARIES if name in sys.modules}
 
 
 def _inputs(study: Study) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.cytometry.gates import Columns, inside
+from aqp4flow.cytometry.gates import Columns, GateChannels, inside
 from aqp4flow.errors import AnalysisError
 from aqp4flow.model import Dimension, Gate, Polygon, Range, Values
 
@@ -23,17 +23,6 @@ _MIXTURE_EVENTS = 12_000
 _CELLS_INSIDE = 0.97  # share of the cells' own ellipse kept
 _VERTICES = 32
 _DOUBLET_STEP = 0.35  # on log height/area: two cells side by side halve the ratio (0.69), one cell never falls so far
-
-
-@dataclass(frozen=True)
-class GateChannels:
-    """The channels gates may look at; None where the cytometer or the assay has none."""
-
-    forward: str
-    side: str
-    forward_height: str | None = None
-    viability: str | None = None
-    reporter: str | None = None
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,17 @@ def dimensions(gate: Gate) -> tuple[Dimension, ...]:
 
 
 @dataclass(frozen=True)
+class GateChannels:
+    """The channels gates may look at; None where the cytometer or the assay has none."""
+
+    forward: str
+    side: str
+    forward_height: str | None = None
+    viability: str | None = None
+    reporter: str | None = None
+
+
+@dataclass(frozen=True)
 class Columns:
     """Columns of one well, raw or compensated, each decoded or computed once when asked for."""
 
