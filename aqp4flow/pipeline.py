@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -276,13 +276,11 @@ def _distinct(matrices: Sequence[Spillover]) -> tuple[Spillover, ...]:
     return tuple(found)
 
 
-def _to_learn_from(opened: Sequence[_Opened]) -> list[Columns]:
-    """Fully stained wells that no one excluded."""
-    return [
-        one.columns()
-        for one in opened
-        if one.file and one.file.n_events and one.well.role in FULLY_STAINED and not one.well.excluded
-    ]
+def _to_learn_from(opened: Sequence[_Opened]) -> Iterator[Columns]:
+    """Fully stained wells that no one excluded, opened one after another."""
+    for one in opened:
+        if one.file and one.file.n_events and one.well.role in FULLY_STAINED and not one.well.excluded:
+            yield one.columns()
 
 
 def _learn(plate: Plate, opened: Sequence[_Opened], setting: Setting) -> Learned:
@@ -295,9 +293,10 @@ def _learn(plate: Plate, opened: Sequence[_Opened], setting: Setting) -> Learned
 
 
 def _compared(setting: Setting, gates: Sequence[Gate]) -> Populations:
-    """Which populations are compared; without a reporter the innermost gate of all cells stands for expressing."""
+    """Which populations are compared; without a gate of that name the innermost one stands for expressing."""
     gating = setting.assay.gating
-    expressing = gating.expressing if setting.channels.reporter else gates[-1].name
+    named = any(gate.name == gating.expressing for gate in gates)
+    expressing = gating.expressing if named else gates[-1].name
     same_well = setting.assay.assay.comparator == "same-well"
     return Populations(expressing, gating.nonexpressing if same_well else None)
 

@@ -7,7 +7,7 @@ start from a seed, and a gate's numbers are rounded to six digits before anyone 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from aqp4flow.errors import AnalysisError
 from aqp4flow.model import Dimension, Gate, Polygon, Range, Values
 
 EVENTS_TO_LEARN_FROM = 40_000
+_MOST_FROM_A_WELL = 4_000
 _MIXTURE_EVENTS = 12_000
 _CELLS_INSIDE = 0.97  # share of the cells' own ellipse kept
 _VERTICES = 32
@@ -48,7 +49,7 @@ class _Pool:
         return _Pool({axis: column[mask] for axis, column in self.values.items()})
 
 
-def learn_gates(wells: Sequence[Columns], channels: GateChannels, seed: int) -> Learned:
+def learn_gates(wells: Iterable[Columns], channels: GateChannels, seed: int) -> Learned:
     """Gates `cells`, `singlets`, `live`, `expressing`, `nonexpressing`, as far as channels exist.
 
     Every well gives the same number of events, so that controls weigh as much as patients.
@@ -81,17 +82,19 @@ def learn_gates(wells: Sequence[Columns], channels: GateChannels, seed: int) -> 
     return Learned(tuple(gates), tuple(remarks))
 
 
-def _pooled(wells: Sequence[Columns], channels: GateChannels) -> _Pool:
+def _pooled(wells: Iterable[Columns], channels: GateChannels) -> _Pool:
+    """Events of all wells by axis. Wells are looked at one by one, so that memory does not grow with the plate."""
     names = [channels.forward, channels.side, channels.forward_height]
     axes = [Dimension(name) for name in names if name]
     axes += [Dimension(name, True) for name in (channels.viability, channels.reporter) if name]
-    share = max(1, EVENTS_TO_LEARN_FROM // max(1, len(wells)))
-    parts: dict[Dimension, list[Values]] = {axis: [] for axis in axes}
+    taken = []
     for well in wells:
-        rows = _even_steps(well.events.count, share)
-        for axis in axes:
-            parts[axis].append(well.take(axis, rows))
-    return _Pool({axis: np.concatenate(columns) if columns else np.empty(0) for axis, columns in parts.items()})
+        rows = _even_steps(well.events.count, _MOST_FROM_A_WELL)
+        taken.append([well.take(axis, rows) for axis in axes])
+    share = max(1, EVENTS_TO_LEARN_FROM // max(1, len(taken)))
+    thinned = [[column[_even_steps(len(column), share)] for column in columns] for columns in taken]
+    pooled = [np.concatenate(parts) for parts in zip(*thinned, strict=True)] or [np.empty(0)] * len(axes)
+    return _Pool(dict(zip(axes, pooled, strict=True)))
 
 
 def _even_steps(count: int, wanted: int) -> NDArray[np.intp]:
