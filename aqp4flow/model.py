@@ -123,7 +123,7 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Polygon:
-    """Inside the polygon, its edge included (GatingML 2.0, 5.2; even-odd rule)."""
+    """Inside the polygon by the even-odd rule (GatingML 2.0, 5.2); points on an edge as FlowKit decides them."""
 
     name: str
     parent: str | None

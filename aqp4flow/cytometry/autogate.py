@@ -209,7 +209,7 @@ class _Dark:
     """The dark population along one fluorescence, from its peak outwards.
 
     `share` is the part of all density at each point of `grid` that belongs to it; `others` the part of all events
-    that does not.
+    that stands clearly beyond it.
     """
 
     peak: float
@@ -243,8 +243,10 @@ def _dark_population(scaled: Values, seed: int) -> _Dark:
     mirrored = np.interp(2 * peak - grid[at:], grid, density, left=0.0)
     share = np.minimum.accumulate(np.minimum(1.0, mirrored / np.maximum(density[at:], np.finfo(float).tiny)))
     own = np.abs(scaled[(scaled >= 2 * peak - grid[valley]) & (scaled <= grid[valley])] - peak)
-    others = 1 - float((share * density[at:]).sum() + density[:at].sum()) / float(density.sum())
-    return _Dark(peak, max(1.4826 * float(np.median(own)), 1e-6), others, grid[at:], share)
+    sd = max(1.4826 * float(np.median(own)), 1e-6)
+    far = grid[at:] > peak + 3 * sd  # nearer in, a peak found a little off would count half of its own cells
+    others = float(((1 - share) * density[at:])[far].sum() / density.sum())
+    return _Dark(peak, sd, others, grid[at:], share)
 
 
 def _first_peak(density: Values) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Gates applied: which events lie inside, and the populations that follow from a tree of gates.
 
-Membership follows GatingML 2.0 (ISAC, 2013): ranges include their low end, polygons and ellipses their edge.
+Membership follows GatingML 2.0 (ISAC, 2013): ranges include their low end, ellipses their edge; points exactly on a
+polygon's edge fall as they do in FlowKit, whose test is used.
 """
 
 from __future__ import annotations
