@@ -392,7 +392,7 @@ def cloud(n: int, seed: int, *, gfp: float = 0.0, dead: bool = False, doublet: b
         "SSC-A": 25_000 * draw.lognormal(0, 0.2, n) * (2 if doublet else 1),
         "FSC-H": 0.8 * size * draw.lognormal(0, 0.03, n) * (0.5 if doublet else 1),
         "Live": draw.lognormal(10, 0.3, n) if dead else draw.normal(150, 120, n),
-        "GFP": draw.normal(200, 150, n) + (gfp * draw.lognormal(0, 0.4, n) if gfp else 0),
+        "GFP": 150 * draw.lognormal(0, 0.5, n) + draw.normal(0, 40, n) + gfp * draw.lognormal(0, 0.4, n),
     }
 
 
@@ -466,7 +466,7 @@ def test_dead_cells_lie_outside_live(learned) -> None:
 def test_the_thresholds_lie_between_dark_and_bright_cells(learned) -> None:
     thresholds = {gate.name: gate for gate in learned[2]}
     upper, lower = thresholds["nonexpressing"].high, thresholds["expressing"].low
-    assert 200 + 2 * 150 < upper < lower < 20_000 * math.exp(-2 * 0.4)
+    assert 150 * math.exp(2 * 0.5) < upper < lower < 20_000 * math.exp(-2 * 0.4)
     bright = shares(*learned[:3], "expressing")
     dark = shares(*learned[:3], "nonexpressing")
     assert bright[2] > 0.85
