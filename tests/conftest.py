@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).parents[1].parent / "shared"
+from handmade import SHARED
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,14 @@ class TrajectorySettings(_Table):
 
 
 class FcsSettings(_Table):
-    """[fcs]: nothing to set yet; the table may stand empty."""
+    """[fcs]: how files are read, and for which wells of a plate other readers are asked too.
+
+    `dataset` is a data set's number in every file; `auto` is the first, or the linear one of a Beckman LMD file.
+    """
+
+    text_encoding: Literal["auto", "utf-8", "cp932", "latin-1"] = "auto"
+    dataset: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    second_opinion: Literal["one", "all", "off"] = "one"
 
 
 class Seed(_Table):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +25,10 @@ _ROLES_JAPANESE = {
 _CELLS_JAPANESE = {"抗原": "antigen", "対照": "control"}
 
 
-def read_plate_map(path: Path, plate: str, files: Mapping[str, str | None]) -> tuple[list[Well], list[SheetError]]:
+def read_plate_map(path: Path, plate: str, files: Mapping[str, Collection[str]]) -> tuple[list[Well], list[SheetError]]:
     """Wells of a plate map, each joined to its file, and every problem met on the way.
 
-    `files` holds the plate's FCS files: name -> the well the file says it is, or None.
+    `files` holds the plate's FCS files: name -> the wells its keywords and name say it is, as a rule one.
     """
     problems: list[SheetError] = []
     wells: list[Well] = []
@@ -43,7 +43,7 @@ def read_plate_map(path: Path, plate: str, files: Mapping[str, str | None]) -> t
     return wells, problems
 
 
-def _well(row: Row, plate: str, files: Mapping[str, str | None]) -> Well:
+def _well(row: Row, plate: str, files: Mapping[str, Collection[str]]) -> Well:
     role = _role(row)
     name, file = _identify(row, files)
     dilution = read_dilution(row)
@@ -71,26 +71,35 @@ def _role(row: Row) -> Role:
         raise row.error(what, nearest(text, [role.value for role in Role])) from None
 
 
-def _identify(row: Row, files: Mapping[str, str | None]) -> tuple[str, str]:
+def _identify(row: Row, files: Mapping[str, Collection[str]]) -> tuple[str, str]:
     """Well and file of a row: either identifies, both must agree."""
     well, file = read_well(row), row["file"]
     if file and file not in files:
         raise row.error(f"the file {file!r} is not in the plate's folder", nearest(file, files) if files else "")
     if file:
         says = files[file]
-        if well and says and says != well:
-            raise row.error(f"well {well}, but the file {file!r} says it is {says}", "correct one of the two")
+        if well and says and well not in says:
+            raise row.error(f"well {well}, but the file {file!r} says it is {_any_of(says)}", "correct one of the two")
+        if not well and len(says) > 1:
+            raise row.error(f"the file {file!r} says it is {_any_of(says)}", "fill in the column well")
         if not (well or says):
             raise row.error(f"the file {file!r} does not tell its well", "fill in the column well")
-        return well or str(says), file
+        return well or next(iter(says)), file
     if not well:
         raise row.error("neither well nor file is given", "fill in one of them")
-    candidates = [name for name, says in files.items() if says == well]
+    candidates = [name for name, says in files.items() if well in says]
     if not candidates:
         raise row.error(f"no file of this plate is well {well}", "export the well, or take the row out")
     if len(candidates) > 1:
         raise row.error(f"well {well} has {len(candidates)} files: {', '.join(candidates)}", "name one under file")
+    if len(files[candidates[0]]) > 1:
+        what = f"the file {candidates[0]!r} says it is {_any_of(files[candidates[0]])}"
+        raise row.error(what, "name the file under file if it is this well's")
     return well, candidates[0]
+
+
+def _any_of(wells: Collection[str]) -> str:
+    return " and ".join(sorted(wells))
 
 
 def _twice(wells: Sequence[Well], rows: Sequence[Row]) -> list[SheetError]:

@@ -94,7 +94,8 @@ def _pooled(wells: Iterable[Columns], channels: GateChannels) -> _Pool:
     share = max(1, EVENTS_TO_LEARN_FROM // max(1, len(taken)))
     thinned = [[column[_even_steps(len(column), share)] for column in columns] for columns in taken]
     pooled = [np.concatenate(parts) for parts in zip(*thinned, strict=True)] or [np.empty(0)] * len(axes)
-    return _Pool(dict(zip(axes, pooled, strict=True)))
+    finite = np.logical_and.reduce([np.isfinite(column) for column in pooled])
+    return _Pool({axis: column[finite] for axis, column in zip(axes, pooled, strict=True)})
 
 
 def _even_steps(count: int, wanted: int) -> NDArray[np.intp]:

@@ -116,7 +116,8 @@ def _in_ellipse(gate: Ellipse, x: Values, y: Values) -> Mask:
     (a, b), (_, d) = gate.covariance
     determinant = a * d - b * b
     u, v = x - gate.mean[0], y - gate.mean[1]
-    distance = (d * u * u - 2 * b * u * v + a * v * v) / determinant
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance = (d * u * u - 2 * b * u * v + a * v * v) / determinant
     return np.asarray(distance <= gate.distance_square, np.bool_)
 
 
@@ -164,9 +165,10 @@ class Columns:
         assert self.spillover is not None  # `column` asked
         total: Values = np.zeros(self.events.count)
         share = np.empty(self.events.count)
-        for name, weight in unmixing(self.spillover, channel).items():
-            np.multiply(self.raw(name), weight, out=share)
-            total += share
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity stay what they are: in no gate
+            for name, weight in unmixing(self.spillover, channel).items():
+                np.multiply(self.raw(name), weight, out=share)
+                total += share
         return total
 
     def take(self, axis: Dimension, rows: Rows | None) -> Values:

@@ -80,7 +80,8 @@ class Populations:
 class Measured:
     """What the cytometry of one well says. `background_top`: 99th percentile of the non-expressing signal.
 
-    `at_top` and `at_bottom`: shares of the measured events whose raw signal stands at the end of the range.
+    `at_top`: share of the expressing events whose raw signal stands at the end of the range. `not_finite`: events of
+    the compared populations whose signal is NaN or infinite; they are in the counts and in no statistic.
     """
 
     n_events: int
@@ -90,7 +91,7 @@ class Measured:
     percent_positive: float
     background_top: float
     at_top: float
-    reporter: float = NAN
+    not_finite: int = 0
 
 
 def measure(
@@ -107,8 +108,11 @@ def measure(
     """
     found = populations(columns, gates)
     axis = Dimension(signal, compensated=True)
-    bright = columns.take(axis, found[compared.expressing])
-    dark = columns.take(axis, found[compared.nonexpressing]) if compared.nonexpressing else bright
+    bright, lost = _finite(columns.take(axis, found[compared.expressing]))
+    dark = bright
+    if compared.nonexpressing:
+        dark, more = _finite(columns.take(axis, found[compared.nonexpressing]))
+        lost += more
     top = upper_percentile(dark, 99)
     limit = top if compared.nonexpressing else background_top
     return Measured(
@@ -119,7 +123,14 @@ def measure(
         percent_positive=percent_above(bright, limit),
         background_top=top,
         at_top=_share_at_top(columns, signal, found[compared.expressing]),
+        not_finite=lost,
     )
+
+
+def _finite(values: Values) -> tuple[Values, int]:
+    """The values that are numbers, and how many are not."""
+    good = np.isfinite(values)
+    return (values, 0) if good.all() else (values[good], int(np.count_nonzero(~good)))
 
 
 def percent_above(values: Values, limit: float) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aqp4flow.fcs.identity import well_of
-from aqp4flow.fcs.reader import FcsFile, read_fcs
-from aqp4flow.fcs.writer import fcs_bytes
+from aqp4flow.fcs.identity import well_of, wells_said
+from aqp4flow.fcs.reader import AUTO, FcsFile, read_datasets, read_fcs
+from aqp4flow.fcs.writer import fcs_bytes, rewritten
 
-__all__ = ["FcsFile", "fcs_bytes", "read_fcs", "well_of"]
+__all__ = ["AUTO", "FcsFile", "fcs_bytes", "read_datasets", "read_fcs", "rewritten", "well_of", "wells_said"]

@@ -1,21 +1,41 @@
-"""DATA: from mapped bytes to values, a channel at a time."""
+"""DATA: from mapped bytes to values, a channel or a block of events at a time."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import mmap
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aqp4flow.errors import FcsError
-from aqp4flow.fcs.layout import TIME_NAMES, Layout
+from aqp4flow.fcs.digits import numbers
+from aqp4flow.fcs.layout import TIME_NAMES, Layout, Slot
 from aqp4flow.model import Channel, Values
 
 Buffer = Any  # bytes or mmap: anything numpy can look at
+_BLOCK = 1 << 19  # bytes of DATA worked on at a time: they stay in the processor's cache
+
+
+def map_file(path: Path) -> Buffer:
+    """The bytes of a file, mapped; raises FcsError when it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return b""
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise FcsError(path.name, f"no such file in {path.parent.name or '.'}/") from None
+    except IsADirectoryError:
+        raise FcsError(path.name, "a folder, not a file", "name the FCS files in it") from None
+    except (OSError, ValueError) as error:
+        raise FcsError(path.name, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
 
 
 @dataclass(frozen=True)
@@ -26,6 +46,7 @@ class FcsEvents:
     layout: Layout
     buffer: Buffer
     begin: int
+    end: int
     count: int
 
     @property
@@ -42,40 +63,142 @@ class FcsEvents:
             raise FcsError(self.where, f"{what} called {name!r}", f"the file has {names}")
         return found[0]
 
+    # --- as stored ------------------------------------------------------------------------------
+
     def stored(self, index: int) -> NDArray[Any]:
         """Channel `index` (from 0) as stored, masked by $PnR when integer, shape (count,), native byte order."""
+        return self._stored(index, 0, self.count)
+
+    def _stored(self, index: int, start: int, stop: int) -> NDArray[Any]:
+        if self.layout.kind == "A":
+            return self.digits[start:stop, index]
         slot = self.layout.slots[index]
-        if self.count == 0:
-            return np.empty(0, _dtype(self.layout, slot.width).newbyteorder("="))
-        if slot.width == 3:
-            values: NDArray[Any] = self._three_bytes(slot.offset)
-        else:
-            dtype = _dtype(self.layout, slot.width)
-            values = self._view(dtype, slot.offset).astype(dtype.newbyteorder("="))
+        values = self._unmasked(slot, start, stop)
         if slot.mask is not None:
             values &= values.dtype.type(slot.mask)
         return values
 
-    def _view(self, dtype: np.dtype[Any], offset: int) -> NDArray[Any]:
-        start = self.begin + offset
-        return np.ndarray((self.count,), dtype, self.buffer, start, (self.layout.record,))
+    def unmasked(self, index: int) -> NDArray[Any]:
+        """Channel `index` (from 0) with every bit that stands in the file, shape (count,)."""
+        return self._unmasked(self.layout.slots[index], 0, self.count)
 
-    def _three_bytes(self, offset: int) -> NDArray[np.uint32]:
-        byte = [self._view(np.dtype("u1"), offset + i).astype(np.uint32) for i in range(3)]
-        low, middle, high = byte[::-1] if self.layout.big_endian else byte
-        return np.asarray(low | middle << np.uint32(8) | high << np.uint32(16), np.uint32)
+    def _unmasked(self, slot: Slot, start: int, stop: int) -> NDArray[Any]:
+        if slot.plain is None:
+            return self._assembled(slot, start, stop)
+        dtype = np.dtype(slot.plain)
+        return self._view(dtype, slot.offset, start, stop).astype(dtype.newbyteorder("="))
+
+    def _view(self, dtype: np.dtype[Any], offset: int, start: int, stop: int) -> NDArray[Any]:
+        if stop == start:
+            return np.empty(0, dtype)
+        record = self.layout.record
+        return np.ndarray((stop - start,), dtype, self.buffer, self.begin + start * record + offset, (record,))
+
+    def _assembled(self, slot: Slot, start: int, stop: int) -> NDArray[Any]:
+        """Values of odd width or byte order, put together byte by byte."""
+        order = slot.order
+        if isinstance(order, str):
+            upwards = tuple(range(1, slot.width + 1))
+            order = upwards if order == "<" else upwards[::-1]
+        whole = np.dtype(np.uint32 if slot.width <= 4 else np.uint64)
+        values = np.zeros(stop - start, whole)
+        for i, significance in enumerate(order):
+            byte = self._view(np.dtype("u1"), slot.offset + i, start, stop).astype(whole)
+            values |= byte << whole.type(8 * (significance - 1))
+        return values if slot.kind == "I" else values.view(f"f{slot.width}")
+
+    @cached_property
+    def digits(self) -> Values:
+        """All values of $DATATYPE A, shape (n_events, n_channels); raises FcsError for anything but digits."""
+        segment = bytes(self.buffer[self.begin : self.end])
+        return numbers(segment, self.layout, self.count, self.where)
+
+    @cached_property
+    def _uniform(self) -> np.dtype[Any] | None:
+        """The one type of all channels, or None where they differ or bytes have to be put together."""
+        types = {slot.plain for slot in self.layout.slots}
+        name = next(iter(types)) if len(types) == 1 else None
+        return np.dtype(name) if name else None
+
+    def _records(self, start: int, stop: int) -> NDArray[Any]:
+        """Events `start` to `stop` as stored, all channels, shape (stop - start, n_channels)."""
+        uniform = self._uniform
+        if uniform is None:
+            columns = [self._stored(i, start, stop) for i in range(len(self.channels))]
+            matrix = np.empty((stop - start, len(columns)), np.result_type(*columns))
+            for i, column in enumerate(columns):
+                matrix[:, i] = column
+            return matrix
+        shape = (stop - start, len(self.channels))
+        at = self.begin + start * self.layout.record
+        masks = [slot.mask for slot in self.layout.slots]
+        masked = any(mask is not None for mask in masks)
+        matrix = np.ndarray(shape, uniform, self.buffer, at).astype(uniform.newbyteorder("="), copy=masked)
+        if masked:
+            every = (1 << (8 * uniform.itemsize)) - 1
+            matrix &= np.array([every if mask is None else mask for mask in masks], matrix.dtype)
+        return matrix
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """The events as stored, in file order, in blocks of shape (n, n_channels) small enough for the cache."""
+        if self.layout.kind == "A":
+            yield self.digits
+            return
+        step = max(1, _BLOCK // self.layout.record)
+        for start in range(0, self.count, step):
+            yield self._records(start, min(start + step, self.count))
+
+    @cached_property
+    def raw(self) -> NDArray[Any]:
+        """All channels as stored (integers masked), shape (n_events, n_channels), read-only."""
+        first = self._records(0, 0) if self.layout.kind != "A" else self.digits[:0]
+        matrix = np.empty((self.count, len(self.channels)), first.dtype)
+        at = 0
+        for block in self.blocks():
+            matrix[at : at + len(block)] = block
+            at += len(block)
+        matrix.flags.writeable = False
+        return matrix
+
+    def sha256_raw(self) -> str:
+        """Hex SHA-256 over the C-ordered little-endian float64 matrix of the values as stored."""
+        digest = hashlib.sha256()
+        for block in self.blocks():
+            digest.update(np.ascontiguousarray(block, dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+    # --- on the linear scale --------------------------------------------------------------------
 
     def column(self, name: str) -> Values:
         """Linear values of the channel called `name`, float64, shape (count,)."""
-        return self._linear(self.index(name))
+        return self.columns([name])[0]
 
-    def _linear(self, index: int) -> Values:
+    def columns(self, names: Sequence[str]) -> list[Values]:
+        """Linear values of several channels, each float64, shape (count,); DATA is gone through once."""
+        wanted = [self.index(name) for name in names]
+        found: list[Values] = [np.empty(self.count) for _ in wanted]
+        step = max(1, _BLOCK // self.layout.record) if self.layout.kind != "A" else max(1, self.count)
+        for start in range(0, self.count, step):
+            stop = min(start + step, self.count)
+            for values, index in zip(found, wanted, strict=True):
+                values[start:stop] = self._untouched(index, start, stop)
+        return [self._linear(values, index) for values, index in zip(found, wanted, strict=True)]
+
+    def _untouched(self, index: int, start: int, stop: int) -> NDArray[Any]:
+        """As stored, in whatever byte order: the copy that follows sets it right in the same pass."""
+        if self.layout.kind != "A":
+            slot = self.layout.slots[index]
+            if slot.plain is not None and slot.mask is None:
+                return self._view(np.dtype(slot.plain), slot.offset, start, stop)
+        return self._stored(index, start, stop)
+
+    def linear(self, index: int) -> Values:
+        """Linear values of channel `index` (from 0), whatever it is called, float64, shape (count,)."""
+        return self._linear(self.stored(index).astype(np.float64), index)
+
+    def _linear(self, values: Values, index: int) -> Values:
         """As stored -> linear: log amplification undone, gain divided out, time in seconds (FCS 3.1, 3.2.20)."""
-        channel, slot = self.channels[index], self.layout.slots[index]
-        if slot.mask is None and slot.width != 3 and self.count:
-            values: Values = self._view(_dtype(self.layout, slot.width), slot.offset).astype(np.float64)
-        else:
-            values = self.stored(index).astype(np.float64)
+        channel = self.channels[index]
         decades, offset = channel.amplification
         if decades:
             return np.asarray(offset * 10 ** (values * (decades / channel.range)), np.float64)
@@ -83,31 +206,25 @@ class FcsEvents:
             return values * self.layout.timestep if self.layout.timestep else values
         return values / channel.gain if channel.gain != 1 else values
 
+    def time(self) -> Values | None:
+        """When each event passed, in seconds where $TIMESTEP is known, else in ticks; None without a time channel.
+
+        Two channels that hold the upper and the lower half of one clock (`TIME_MSW`, `TIME_LSW`) are put together.
+        """
+        names = {channel.name.lower().replace(" ", "_"): i for i, channel in enumerate(self.channels)}
+        low = next((names[name] for name in ("time_lsw", *TIME_NAMES) if name in names), None)
+        if low is None:
+            return None
+        ticks = self.stored(low).astype(np.float64)
+        if "time_msw" in names:
+            ticks += self.stored(names["time_msw"]).astype(np.float64) * 2.0 ** self.channels[low].bits
+        return ticks * self.layout.timestep if self.layout.timestep else ticks
+
     @cached_property
     def values(self) -> Values:
         """All channels on the linear scale, float64, shape (n_events, n_channels), read-only."""
-        return _columns([self._linear(i) for i in range(len(self.channels))], self.count, np.float64)
-
-    @cached_property
-    def raw(self) -> NDArray[Any]:
-        """All channels as stored (integers masked), shape (n_events, n_channels), read-only."""
-        stored = [self.stored(i) for i in range(len(self.channels))]
-        return _columns(stored, self.count, np.result_type(*stored))
-
-    def sha256_raw(self) -> str:
-        """Hex SHA-256 over the C-ordered little-endian float64 matrix of the values as stored."""
-        return hashlib.sha256(np.ascontiguousarray(self.raw, dtype="<f8").tobytes()).hexdigest()
-
-
-def _dtype(layout: Layout, width: int) -> np.dtype[Any]:
-    order = ">" if layout.big_endian else "<"
-    letter = "u" if layout.kind == "I" else "f"
-    return np.dtype("u4") if width == 3 else np.dtype(f"{order}{letter}{width}")
-
-
-def _columns(columns: Sequence[NDArray[Any]], count: int, dtype: Any) -> NDArray[Any]:
-    matrix = np.empty((count, len(columns)), dtype, order="F")
-    for i, column in enumerate(columns):
-        matrix[:, i] = column
-    matrix.flags.writeable = False
-    return matrix
+        matrix = np.empty((self.count, len(self.channels)), order="F")
+        for i in range(len(self.channels)):
+            matrix[:, i] = self.linear(i)
+        matrix.flags.writeable = False
+        return matrix

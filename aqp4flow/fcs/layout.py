@@ -1,194 +1,343 @@
-"""How one event lies in bytes: width, type, mask and scale of every channel."""
+"""How one event lies in bytes: width, type, byte order, mask and scale of every channel."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 
 from aqp4flow.errors import FcsError
 from aqp4flow.fcs.text import whole_number
 from aqp4flow.model import Channel, Repair
 
 TIME_NAMES = ("time", "hdr-t")
+_CLOCKS = re.compile(r"(computed )?time[ _]?(2|msw|lsw)?|hdr-t|event.?(number|#|count)?", re.IGNORECASE)
+_MOST_CHANNELS = 10_000
+_EXPORT = "export as FCS 3.1"
+
+
+def is_time(name: str) -> bool:
+    """Whether a channel counts time or events rather than light."""
+    return _CLOCKS.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a channel's value stands in an event's record: `offset` and `width` in bytes, `mask` on integers."""
+    """Where a channel's value stands in an event's record.
+
+    `offset` and `width` in bytes; `kind` I, F or D; `mask` on integers, None where all bits count. `order` is `<`
+    or `>`, or for mixed orders the significance of each byte as $BYTEORD counts it (1 the least).
+    """
 
     offset: int
     width: int
+    kind: str
+    order: str | tuple[int, ...]
     mask: int | None
+
+    @property
+    def plain(self) -> str | None:
+        """NumPy's name of the type, or None where bytes have to be put together one by one."""
+        if self.width not in (1, 2, 4, 8) or not isinstance(self.order, str):
+            return None
+        return f"{self.order}{'u' if self.kind == 'I' else 'f'}{self.width}"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The record of one event. `kind` is $DATATYPE (I, F or D), `big_endian` its byte order."""
+    """The record of one event. `kind` is $DATATYPE (I, F, D or A); A has no slots of bytes but digits.
+
+    `exact_bits` says that $PnB are whole bytes, so that nothing had to be rounded.
+    """
 
     kind: str
-    big_endian: bool
     channels: tuple[Channel, ...]
     slots: tuple[Slot, ...]
     timestep: float | None
+    exact_bits: bool = True
 
     @property
     def record(self) -> int:
-        """Bytes an event takes."""
+        """Bytes an event takes; 0 where it varies (delimited ASCII)."""
+        if self.kind == "A":
+            return sum(channel.bits for channel in self.channels)
         return sum(slot.width for slot in self.slots)
 
+    def reversed(self) -> Layout:
+        """The same record with its bytes read in the reverse order."""
+        other = {"<": ">", ">": "<"}
+        slots = (replace(s, order=other[s.order] if isinstance(s.order, str) else s.order[::-1]) for s in self.slots)
+        return replace(self, slots=tuple(slots))
 
-def parse_layout(keywords: Mapping[str, str], where: str) -> tuple[Layout, list[Repair]]:
-    """The layout that TEXT describes; raises FcsError for one that this reader does not know.
 
+def parse_layouts(keywords: Mapping[str, str], where: str) -> tuple[tuple[Layout, ...], list[Repair]]:
+    """The layouts that TEXT allows, likeliest first; raises FcsError for one that this reader does not know.
+
+    There is more than one only where $PnB is not a whole number of bytes: then the length of DATA decides.
     The wells of a plate share their layout: the keywords that decide it are read once for all of them.
     """
     deciding = tuple((key, keywords[key]) for key in keywords if key.startswith("$P") or key in _DECIDING)
     try:
-        layout, repairs = _layout_of(deciding)
+        layouts, repairs = _layouts_of(deciding)
     except FcsError as error:
         raise FcsError(where, error.what, error.hint) from None
-    return layout, [replace(repair, file=where) for repair in repairs]
+    return layouts, [replace(repair, file=where) for repair in repairs]
 
 
 _DECIDING = ("$DATATYPE", "$BYTEORD", "$MODE", "$TIMESTEP")
 
 
 @lru_cache(maxsize=16)
-def _layout_of(deciding: tuple[tuple[str, str], ...]) -> tuple[Layout, tuple[Repair, ...]]:
-    keywords, where = dict(deciding), ""
-    repairs: list[Repair] = []
+def _layouts_of(deciding: tuple[tuple[str, str], ...]) -> tuple[tuple[Layout, ...], tuple[Repair, ...]]:
+    keywords = dict(deciding)
+    notes = _Notes()
     kind = keywords["$DATATYPE"].strip().upper()
-    if kind not in ("I", "F", "D"):
-        raise FcsError(where, f"$DATATYPE is {kind!r}; I, F and D can be read", "export as FCS 3.1, list mode")
+    if kind not in ("I", "F", "D", "A"):
+        raise FcsError("", f"$DATATYPE is {kind[:20]!r}; I, F, D and A can be read", f"{_EXPORT}, list mode")
     if keywords.get("$MODE", "L").strip().upper() != "L":
-        raise FcsError(where, f"$MODE is {keywords['$MODE']!r}: histograms, not events", "export in list mode")
-    mixed = [key for key in keywords if key.startswith("$P") and key.endswith("DATATYPE")]
-    if any(keywords[key].strip().upper() != kind for key in mixed):
-        raise FcsError(where, "channels of different data types ($PnDATATYPE)", "export as FCS 3.1")
-    n_channels = whole_number(keywords, "$PAR", where)
-    if not 0 < n_channels < 10_000:
-        raise FcsError(where, f"$PAR is {n_channels}", "export the file again")
-    channels = tuple(_channel(keywords, n, kind, where, repairs) for n in range(1, n_channels + 1))
-    channels = _unnamed_or_twice(channels, where, repairs)
-    slots = _slots(channels, kind, where, repairs)
-    timestep = _timestep(keywords, channels, where, repairs)
-    return Layout(kind, _is_big_endian(keywords["$BYTEORD"], where), channels, slots, timestep), tuple(repairs)
+        raise FcsError("", f"$MODE is {keywords['$MODE'][:20]!r}: histograms, not events", "export in list mode")
+    n_channels = whole_number(keywords, "$PAR", "")
+    if not 0 < n_channels < _MOST_CHANNELS:
+        raise FcsError("", f"$PAR is {n_channels}", "export the file again")
+    kinds = _kinds(keywords, n_channels, kind, notes)
+    channels = _named([_channel(keywords, n, kinds[n - 1], notes) for n in range(1, n_channels + 1)], notes)
+    timestep = _timestep(keywords, channels, notes)
+    if kind == "A":
+        _require_one_form(channels)
+        notes.add("ascii-data", "DATA are digits ($DATATYPE A), not binary values")
+        return (Layout(kind, channels, (), timestep),), notes.repairs()
+    layouts = _binary_layouts(keywords["$BYTEORD"], kind, kinds, channels, timestep, notes)
+    return layouts, notes.repairs()
 
 
-def _is_big_endian(byteord: str, where: str) -> bool:
-    order = byteord.replace(" ", "")
-    if order in ("1,2,3,4", "1,2", "1", "1,2,3,4,5,6,7,8"):
-        return False
-    if order in ("4,3,2,1", "2,1", "8,7,6,5,4,3,2,1"):
-        return True
-    raise FcsError(where, f"$BYTEORD is {byteord!r}", "export as FCS 3.1 (byte order 1,2,3,4 or 4,3,2,1)")
+class _Notes:
+    """What was found odd, channels of one kind gathered into one sentence."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], list[str]] = {}
+
+    def add(self, code: str, message: str, subject: str = "") -> None:
+        self._found.setdefault((code, message), []).append(subject)
+
+    def repairs(self) -> tuple[Repair, ...]:
+        return tuple(
+            Repair("", code, f"{', '.join(subjects)}: {message}" if subjects[0] else message)
+            for (code, message), subjects in self._found.items()
+        )
 
 
-def _channel(keywords: Mapping[str, str], number: int, kind: str, where: str, repairs: list[Repair]) -> Channel:
-    bits = whole_number(keywords, f"$P{number}B", where)
-    name = keywords.get(f"$P{number}N", "").strip()
-    amplification = _amplification(keywords.get(f"$P{number}E", "0,0"), f"$P{number}E", where)
-    if amplification[0] and kind != "I":
-        message = f"$P{number}E asks for log amplification of floating-point values; ignored"
-        repairs.append(Repair(where, "log-on-floats", message))
-        amplification = (0.0, 0.0)
-    if amplification[0] and amplification[1] == 0:
-        amplification = (amplification[0], 1.0)  # FCS 3.1, 3.2.20: `4,0` is to be read as `4,1`
-    gain = _number(keywords.get(f"$P{number}G", "")) or 1.0
-    if not gain > 0:
-        raise FcsError(where, f"$P{number}G is {gain:g}; a gain is above 0", "export the file again")
-    top = _number(keywords.get(f"$P{number}R", ""))
-    if top is None and amplification[0]:
-        raise FcsError(where, f"$P{number}R is missing and $P{number}E needs it", "export the file again")
+def _kinds(keywords: Mapping[str, str], n_channels: int, kind: str, notes: _Notes) -> list[str]:
+    """$DATATYPE for every channel, unless $PnDATATYPE says otherwise (FCS 3.2)."""
+    kinds = [keywords.get(f"$P{n}DATATYPE", kind).strip().upper() or kind for n in range(1, n_channels + 1)]
+    wrong = [n for n, one in enumerate(kinds, 1) if one not in ("I", "F", "D") and one != kind]
+    if wrong or ("A" in kinds and set(kinds) != {"A"}):
+        n = wrong[0] if wrong else kinds.index("A") + 1
+        raise FcsError("", f"$P{n}DATATYPE is {kinds[n - 1][:20]!r}", _EXPORT)
+    if len(set(kinds)) > 1:
+        notes.add("mixed-data-types", f"channels hold values of types {', '.join(sorted(set(kinds)))} ($PnDATATYPE)")
+    return kinds
+
+
+# --- one channel ----------------------------------------------------------------------------------
+
+
+def _channel(keywords: Mapping[str, str], number: int, kind: str, notes: _Notes) -> Channel:
+    key = f"$P{number}"
+    name = keywords.get(f"{key}N", "").strip()
+    top = _range(keywords.get(f"{key}R", ""), f"{key}R", notes)
+    amplification = _amplification(keywords.get(f"{key}E", ""), f"{key}E", kind, notes)
+    if amplification[0] and math.isinf(top):
+        raise FcsError("", f"{key}R is missing and {key}E needs it", "export the file again")
+    if "," in name:
+        notes.add("name-comma", "a comma in a channel's name, which lists of channels cannot hold", f"{key}N")
     return Channel(
         index=number,
         name=name,
-        stain=keywords.get(f"$P{number}S", "").strip(),
-        bits=bits,
-        range=top if top is not None else float("inf"),
-        gain=gain,
+        stain=keywords.get(f"{key}S", "").strip(),
+        bits=_bits(keywords, number, kind),
+        range=top,
+        gain=_gain(keywords.get(f"{key}G", ""), f"{key}G", notes, matters=not is_time(name)),
         amplification=amplification,
-        voltage=_number(keywords.get(f"$P{number}V", "")),
+        voltage=_number(keywords.get(f"{key}V", "")),
     )
 
 
+def _bits(keywords: Mapping[str, str], number: int, kind: str) -> int:
+    """$PnB: bits, or for $DATATYPE A the digits of a value, 0 where it is `*` (as many as there are)."""
+    key = f"$P{number}B"
+    if kind == "A" and keywords.get(key, "").strip() == "*":
+        return 0
+    bits = whole_number(keywords, key, "")
+    if kind in ("F", "D") and bits != (32 if kind == "F" else 64):
+        raise FcsError("", f"{key} is {bits}; type {kind} has {32 if kind == 'F' else 64} bits", _EXPORT)
+    if not 0 < bits <= 64:
+        raise FcsError("", f"{key} is {bits}", _EXPORT)
+    return bits
+
+
 def _number(text: str) -> float | None:
-    """A number as writers leave it: blanks and decimal commas allowed; None when it is not one."""
+    """A finite number as writers leave it, blanks and a decimal comma allowed; None when it is not one."""
     try:
-        return float(text.strip().replace(",", "."))
+        found = float(text.strip().replace(",", "."))
     except ValueError:
         return None
+    return found if math.isfinite(found) else None
 
 
-def _amplification(text: str, key: str, where: str) -> tuple[float, float]:
-    parts = [_number(part) for part in text.split(",")]
+def _range(text: str, key: str, notes: _Notes) -> float:
+    top = _number(text)
+    if top is None:
+        notes.add("range-missing", "no number; values are not masked and no upper end is known", key)
+        return math.inf
+    return top
+
+
+def _gain(text: str, key: str, notes: _Notes, *, matters: bool) -> float:
+    """$PnG; of a time channel it is never used (FCS 3.1, 3.2.20), so there it may be anything."""
+    if not text.strip():
+        return 1.0
+    gain = _number(text)
+    if gain is None or gain < 0:
+        if not matters:
+            return 1.0
+        raise FcsError("", f"{key} is {text[:40]!r}; a gain is a number above 0", "export the file again")
+    if gain == 0:
+        notes.add("gain-zero", "a gain of 0; taken as 1", key)
+        return 1.0
+    return gain
+
+
+def _amplification(text: str, key: str, kind: str, notes: _Notes) -> tuple[float, float]:
+    """Decades and offset of $PnE; (0, 0) is linear. FCS 3.1, 3.2.20: `4,0` is to be read as `4,1`."""
+    if not text.strip():
+        notes.add("amplification-missing", "missing; taken as linear", key)
+        return 0.0, 0.0
+    pair = _two_numbers(text)
+    if kind != "I":
+        if pair is None or pair[0]:
+            notes.add("log-on-floats", "asks for log amplification of values that are not integers; ignored", key)
+        return 0.0, 0.0
+    if pair is None:
+        raise FcsError("", f"{key} is {text[:40]!r}, not two numbers", "export the file again")
+    decades, offset = pair
+    if decades and offset == 0:
+        notes.add("log-offset-zero", "an offset of 0 on a log channel; taken as 1, as the standard says", key)
+        offset = 1.0
+    return (decades, offset) if decades else (0.0, 0.0)
+
+
+def _two_numbers(text: str) -> tuple[float, float] | None:
+    parts = text.split(",")
     if len(parts) == 4:  # decimal commas: `4,0,0,1024` is 4.0 and 0.1024
-        parts = [_number(",".join(text.split(",")[:2])), _number(",".join(text.split(",")[2:]))]
-    if len(parts) != 2 or parts[0] is None or parts[1] is None or parts[0] < 0 or parts[1] < 0:
-        raise FcsError(where, f"{key} is {text!r}, not two numbers", "export the file again")
-    return parts[0], parts[1]
+        parts = [",".join(parts[:2]), ",".join(parts[2:])]
+    numbers = [_number(part) for part in parts]
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+        return None
+    if not (0 <= numbers[0] <= 100 and 0 <= numbers[1] <= 1e100):
+        return None
+    return numbers[0], numbers[1]
 
 
-def _unnamed_or_twice(channels: tuple[Channel, ...], where: str, repairs: list[Repair]) -> tuple[Channel, ...]:
+def _named(channels: Sequence[Channel], notes: _Notes) -> tuple[Channel, ...]:
     named = []
     seen: set[str] = set()
     for channel in channels:
         name = channel.name
         if not name:
             name = f"P{channel.index}"
-            repairs.append(Repair(where, "name-missing", f"$P{channel.index}N is absent; called {name}"))
+            notes.add("name-missing", "absent; the channel is called P and its number", f"$P{channel.index}N")
         if name in seen:
-            message = f"two channels are called {name!r}; neither can be asked for by that name"
-            repairs.append(Repair(where, "name-twice", message))
+            notes.add("name-twice", "another channel has this name; neither can be asked for by it", name)
         seen.add(name)
         named.append(channel if channel.name == name else replace(channel, name=name))
     return tuple(named)
 
 
-def _slots(channels: tuple[Channel, ...], kind: str, where: str, repairs: list[Repair]) -> tuple[Slot, ...]:
-    slots = []
-    offset = 0
-    for channel in channels:
-        width = _width(channel, kind, where, repairs)
-        slots.append(Slot(offset, width, _mask(channel.range, width) if kind == "I" else None))
-        offset += width
-    return tuple(slots)
-
-
-def _width(channel: Channel, kind: str, where: str, repairs: list[Repair]) -> int:
-    """Bytes of one value; odd integer widths are stored in the next wider word (checked against DATA's length)."""
-    if kind != "I":
-        wanted = 32 if kind == "F" else 64
-        if channel.bits != wanted:
-            raise FcsError(where, f"$P{channel.index}B is {channel.bits}; $DATATYPE {kind} has {wanted} bits")
-        return wanted // 8
-    if channel.bits in (8, 16, 24, 32, 64):
-        return channel.bits // 8
-    if 8 < channel.bits < 16:
-        message = f"$P{channel.index}B is {channel.bits}; values stand in words of 16 bits"
-        repairs.append(Repair(where, "bits-rounded-up", message))
-        return 2
-    raise FcsError(where, f"$P{channel.index}B is {channel.bits} bits", "export as FCS 3.1")
-
-
-def _mask(top: float, width: int) -> int | None:
-    """Bits that hold the value: up to the next power of two of $PnR (FCS 3.1, 3.2.20); None when all do."""
-    if not 1 < top < 2 ** (8 * width):
-        return None
-    return (1 << (int(-(-top // 1)) - 1).bit_length()) - 1
-
-
-def _timestep(
-    keywords: Mapping[str, str], channels: tuple[Channel, ...], where: str, repairs: list[Repair]
-) -> float | None:
+def _timestep(keywords: Mapping[str, str], channels: tuple[Channel, ...], notes: _Notes) -> float | None:
     """Seconds a tick of the time channel; None when it is not known, and time stays in ticks."""
     text = keywords.get("$TIMESTEP", "").strip()
     if not text or not any(channel.name.lower() in TIME_NAMES for channel in channels):
         return None
     step = _number(text)
-    if step is None or not 0 < step < float("inf"):
-        message = f"$TIMESTEP is {text!r}, not a number; time stays in ticks"
-        repairs.append(Repair(where, "timestep-unreadable", message))
+    if step is None or step <= 0:
+        notes.add("timestep-unreadable", f"$TIMESTEP is {text[:40]!r}, not a number; time stays in ticks")
         return None
+    if "," in text:
+        notes.add("timestep-decimal-comma", f"$TIMESTEP is {text[:40]!r}; read as {step:g} seconds")
     return step
+
+
+# --- the record -----------------------------------------------------------------------------------
+
+
+def _require_one_form(channels: Sequence[Channel]) -> None:
+    if any(channel.bits for channel in channels) and not all(channel.bits for channel in channels):
+        raise FcsError("", "digits of fixed and of free width in one event ($PnB)", _EXPORT)
+
+
+def _binary_layouts(
+    byteord: str, kind: str, kinds: Sequence[str], channels: tuple[Channel, ...], timestep: float | None, notes: _Notes
+) -> tuple[Layout, ...]:
+    """The record with $PnB rounded up to whole bytes, and if that differs, to words of 1, 2, 4 or 8 bytes."""
+    in_bytes = tuple(-(-channel.bits // 8) for channel in channels)
+    in_words = tuple(1 << (width - 1).bit_length() for width in in_bytes)
+    exact = all(channel.bits % 8 == 0 for channel in channels)
+    if not exact:
+        odd = [f"$P{channel.index}B" for channel in channels if channel.bits % 8]
+        notes.add("bits-rounded-up", f"not whole bytes ({', '.join(odd[:6])}); the length of DATA decides the width")
+    options = (in_bytes,) if exact or in_words == in_bytes else (in_bytes, in_words)
+    order = _byte_order(byteord, max(in_bytes), notes)
+    layouts = []
+    for widths in options:
+        offsets = (0, *accumulate(widths[:-1]))
+        slots = tuple(
+            Slot(at, width, one, _order_of(order, width, byteord), _mask(c, width) if one == "I" else None)
+            for at, width, one, c in zip(offsets, widths, kinds, channels, strict=True)
+        )
+        layouts.append(Layout(kind, channels, slots, timestep, exact))
+    return tuple(layouts)
+
+
+def _byte_order(byteord: str, widest: int, notes: _Notes) -> tuple[int, ...]:
+    """$BYTEORD: the significance of each byte, the first in the file first; 1 is the least significant."""
+    parts = [part.strip() for part in byteord.split(",")]
+    numbers = tuple(int(part) for part in parts if part.isascii() and part.isdigit() and len(part) < 3)
+    if len(numbers) != len(parts) or sorted(numbers) != list(range(1, len(numbers) + 1)):
+        raise FcsError("", f"$BYTEORD is {byteord[:40]!r}", f"{_EXPORT} (byte order 1,2,3,4 or 4,3,2,1)")
+    if len(numbers) == 1 and widest > 1:
+        raise FcsError("", f"$BYTEORD is {byteord!r} and values have {widest} bytes", _EXPORT)
+    if len(numbers) < min(widest, 4) and len(numbers) > 1 and widest != 3:
+        notes.add("byte-order-short", f"$BYTEORD {byteord} names fewer bytes than a value has; its direction is used")
+    if len(numbers) > 1 and numbers not in (_upwards(len(numbers)), _upwards(len(numbers))[::-1]):
+        notes.add("byte-order-mixed", f"$BYTEORD is {byteord}; bytes are put in order one by one")
+    return numbers
+
+
+def _upwards(n: int) -> tuple[int, ...]:
+    return tuple(range(1, n + 1))
+
+
+def _order_of(order: tuple[int, ...], width: int, byteord: str) -> str | tuple[int, ...]:
+    """The order that holds for values of `width` bytes: of mixed orders, half a word has that of its own half."""
+    upwards = _upwards(len(order))
+    if order == upwards or width == 1:
+        return "<"
+    if order == upwards[::-1]:
+        return ">"
+    if len(order) == width:
+        return order
+    if len(order) == 4 and width == 2 and abs(order[0] - order[1]) == 1 and {*order[:2]} in ({1, 2}, {3, 4}):
+        return "<" if order[0] < order[1] else ">"
+    raise FcsError("", f"$BYTEORD is {byteord[:40]!r} for values of {width} bytes", _EXPORT)
+
+
+def _mask(channel: Channel, width: int) -> int | None:
+    """Bits that hold the value: up to the next power of two of $PnR (FCS 3.1, 3.2.20); None when all do."""
+    if math.isinf(channel.range) and channel.bits < 8 * width:
+        return (1 << channel.bits) - 1
+    if not 1 < channel.range < 2 ** (8 * width):
+        return None
+    return (1 << (math.ceil(channel.range) - 1).bit_length()) - 1

@@ -2,99 +2,216 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aqp4flow.errors import FcsError
-from aqp4flow.fcs.text import Header, Span, whole_number
+from aqp4flow.fcs.layout import Layout
+from aqp4flow.fcs.text import HEADER_LENGTH, Header, Span, whole_number
 from aqp4flow.model import Repair
+
+_AGAIN = "export the file again"
 
 
 @dataclass(frozen=True)
 class DataSpan:
-    """First byte of DATA and the number of events from there."""
+    """First byte of DATA, one past its last, both from the data set's first byte, and the number of events."""
 
     begin: int
+    end: int
     n_events: int
 
 
+@dataclass(frozen=True)
+class Segments:
+    """What is known of where things lie in a data set of `size` bytes."""
+
+    header: Header
+    keywords: Mapping[str, str]
+    size: int
+    where: str
+
+    def spans(self) -> dict[str, Span]:
+        """The places of DATA that are named: HEADER's, then TEXT's."""
+        spans = {"HEADER": self.header.data}
+        numbers = [_place(self.keywords.get(key, "")) for key in ("$BEGINDATA", "$ENDDATA")]
+        if numbers[0] is not None and numbers[1] is not None:
+            spans["TEXT"] = (numbers[0], numbers[1])
+        return {name: span for name, span in spans.items() if span[0] > 0}
+
+    def holds(self, begin: int, end: int) -> bool:
+        """Whether bytes from `begin` up to `end` lie in the data set and outside its HEADER and TEXT."""
+        first, last = self.header.text
+        return begin >= HEADER_LENGTH and end <= self.size and (begin > last or end <= first)
+
+    def place(self, key: str) -> int:
+        """An offset keyword's value, 0 where it gives none."""
+        return _place(self.keywords.get(key, "")) or 0
+
+    def supplement(self) -> Span:
+        """The place of supplemental TEXT; (0, 0) where there is none, or the primary TEXT is named again (Accuri)."""
+        begin, end = self.place("$BEGINSTEXT"), self.place("$ENDSTEXT")
+        first, last = self.header.text
+        apart = begin > last or end < first
+        return (begin, end) if 0 < begin < end and apart else (0, 0)
+
+    def analysis(self) -> Span:
+        """The place of ANALYSIS: HEADER's, or TEXT's where HEADER leaves it open."""
+        if self.header.analysis != (0, 0):
+            return self.header.analysis
+        return self.place("$BEGINANALYSIS"), self.place("$ENDANALYSIS")
+
+    def total(self) -> int | None:
+        """$TOT, or None where it is absent."""
+        if not self.keywords.get("$TOT", "").strip():
+            return None
+        return whole_number(self.keywords, "$TOT", self.where)
+
+
+def _place(text: str) -> int | None:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+
 def find_data(
-    header: Header, keywords: Mapping[str, str], record: int, file_size: int, where: str
-) -> tuple[DataSpan, list[Repair]]:
-    """The span whose length is $TOT times the record; HEADER before TEXT where both fit.
+    segments: Segments, layouts: Sequence[Layout], plausible: Callable[[Layout, DataSpan], bool]
+) -> tuple[Layout, DataSpan, list[Repair]]:
+    """The layout and span that agree with $TOT; HEADER before TEXT where both do and `plausible` cannot tell.
 
     Raises FcsError when no span holds the events that $TOT promises.
     """
-    spans = _candidates(header, keywords)
-    total = whole_number(keywords, "$TOT", where) if keywords.get("$TOT", "").strip() else None
-    if total is None:
-        return _without_total(spans, record, file_size, where)
+    total = segments.total()
     if total == 0:
-        return DataSpan(0, 0), []
-    fits = {name: span for name, span in spans.items() if _fits(span, total * record, file_size)}
+        return layouts[0], DataSpan(0, 0, 0), []
+    if total is None:
+        return _without_total(segments, layouts)
+    if layouts[0].record == 0:
+        return layouts[0], *_delimited(segments, total)
+    for layout in layouts:
+        found = _exact(segments, layout, total, plausible)
+        if found:
+            return layout, *found
+    if not all(layout.exact_bits for layout in layouts):
+        bits = ", ".join(sorted({str(channel.bits) for channel in layouts[0].channels}))
+        raise FcsError(
+            segments.where,
+            f"values of {bits} bits, and the length of DATA fits neither bytes nor words",
+            "bit-packed integers are not read; export as FCS 3.1",
+        )
+    return layouts[0], *_derived(segments, layouts[0], total)
+
+
+def expected_data(segments: Segments, layouts: Sequence[Layout]) -> DataSpan | None:
+    """Where DATA should lie, whether or not the file is that long; None where the structure does not tell."""
+    spans, total = segments.spans().values(), segments.total()
+    if total == 0 or not spans:
+        return None
+    begin, last = next(iter(spans))
+    if total is None or layouts[0].record == 0:
+        return DataSpan(begin, last + 1, total or 0)
+    for layout in layouts:
+        needed = total * layout.record
+        for first, end in spans:
+            if end - first + 1 - needed in (0, 1) or end in (0, first):
+                return DataSpan(first, first + needed, total)
+    return DataSpan(begin, last + 1, total)
+
+
+def _delimited(segments: Segments, total: int) -> tuple[DataSpan, list[Repair]]:
+    """Digits of free width: the span cannot be checked against $TOT before they are read."""
+    for begin, end in segments.spans().values():
+        if end > begin and segments.holds(begin, end + 1):
+            return DataSpan(begin, end + 1, total), []
+    raise FcsError(segments.where, "neither HEADER nor TEXT says where DATA lies", _AGAIN)
+
+
+def _exact(
+    segments: Segments, layout: Layout, total: int, plausible: Callable[[Layout, DataSpan], bool]
+) -> tuple[DataSpan, list[Repair]] | None:
+    needed = total * layout.record
+    spans = segments.spans()
+    fits = {name: span for name, span in spans.items() if _fits(span, needed, segments)}
     if not fits:
-        return _derived(spans, total, record, file_size, where)
-    name, (begin, end) = next(iter(fits.items()))
-    return DataSpan(begin, total), _remarks(name, (begin, end), spans, total * record, where)
+        return None
+    name = next(iter(fits))
+    if len({span[0] for span in fits.values()}) > 1:
+        likely = [n for n, (begin, _) in fits.items() if plausible(layout, DataSpan(begin, begin + needed, total))]
+        name = likely[0] if likely else name
+    begin, end = fits[name]
+    return DataSpan(begin, begin + needed, total), _remarks(name, (begin, end), spans, needed, segments.where)
 
 
-def _candidates(header: Header, keywords: Mapping[str, str]) -> dict[str, Span]:
-    spans = {"HEADER": header.data}
-    text = tuple(keywords.get(key, "").strip() for key in ("$BEGINDATA", "$ENDDATA"))
-    if all(value.isdigit() for value in text):
-        spans["TEXT"] = (int(text[0]), int(text[1]))
-    return {name: span for name, span in spans.items() if span[0] > 0}
-
-
-def _fits(span: Span, needed: int, file_size: int) -> bool:
-    """Exactly long enough, or with an end one too high, as many writers leave it."""
+def _fits(span: Span, needed: int, segments: Segments) -> bool:
+    """Exactly long enough, or with an end one too high, as many writers leave it; and not inside TEXT."""
     begin, end = span
-    return end - begin + 1 - needed in (0, 1) and begin + needed <= file_size
+    return end - begin + 1 - needed in (0, 1) and segments.holds(begin, begin + needed)
 
 
-def _remarks(name: str, chosen: Span, spans: dict[str, Span], needed: int, where: str) -> list[Repair]:
+def _remarks(name: str, chosen: Span, spans: Mapping[str, Span], needed: int, where: str) -> list[Repair]:
     remarks = []
     if chosen[1] - chosen[0] + 1 != needed:
         remarks.append(Repair(where, "data-end-off-by-one", "the end of DATA is one byte too high"))
-    others = {span for span in spans.values() if span[0] != chosen[0]}
-    if others:
-        message = f"HEADER and TEXT name different spans for DATA; {name}'s {chosen} fits $TOT"
+    if any(span[0] != chosen[0] for span in spans.values()):
+        message = f"HEADER and TEXT name different spans for DATA; {name}'s, from byte {chosen[0]}, fits $TOT"
+        remarks.append(Repair(where, "data-offsets-differ", message))
+    elif any(abs(span[1] - chosen[1]) > 1 for span in spans.values()):
+        message = f"HEADER and TEXT name different ends for DATA; {name}'s fits $TOT"
         remarks.append(Repair(where, "data-offsets-differ", message))
     return remarks
 
 
-def _derived(
-    spans: dict[str, Span], total: int, record: int, file_size: int, where: str
-) -> tuple[DataSpan, list[Repair]]:
-    """No named span fits. An end that was never filled in is derived from $TOT; anything else is refused."""
+def _derived(segments: Segments, layout: Layout, total: int) -> tuple[DataSpan, list[Repair]]:
+    """No named span fits. An end never filled in is derived from $TOT; too long a DATA is cut to $TOT; else refused."""
+    where, record, size = segments.where, layout.record, segments.size
+    spans = segments.spans()
+    if not spans:
+        raise FcsError(where, "neither HEADER nor TEXT says where DATA lies", _AGAIN)
     open_ended = {begin for begin, end in spans.values() if end in (0, begin)}
     if len(open_ended) == 1:
         begin = open_ended.pop()
-        if begin + total * record <= file_size:
+        span = DataSpan(begin, begin + total * record, total)
+        if segments.holds(begin, span.end):
             message = f"the end of DATA is not given; derived from $TOT ({total} events)"
-            return DataSpan(begin, total), [Repair(where, "data-end-derived", message)]
-    if not spans:
-        raise FcsError(where, "neither HEADER nor TEXT says where DATA lies", "export the file again")
+            return span, [Repair(where, "data-end-derived", message)]
     begin, end = next(iter(spans.values()))
-    present = max(0, min(end + 1, file_size) - begin) // record
+    if end < begin:
+        raise FcsError(where, f"DATA is said to end at byte {end}, before it begins at {begin}", _AGAIN)
+    if begin <= segments.header.text[1] and end >= segments.header.text[0]:
+        raise FcsError(where, f"DATA is said to lie at {begin}-{end}, inside TEXT", _AGAIN)
+    length = end - begin + 1
+    present = max(0, min(end + 1, size) - begin) // record
     if present < total:
         raise FcsError(
             where,
             f"DATA holds {present} whole events of the {total} that $TOT promises",
             "the copy is cut short; export or copy the file again",
         )
+    if end < size and length % record == 0 and len(set(spans.values())) == 1 and not _further_channels(segments):
+        message = f"DATA holds {length // record} events, $TOT says {total}; the first {total} are read"
+        return DataSpan(begin, begin + total * record, total), [Repair(where, "tot-too-small", message)]
     raise FcsError(
         where,
-        f"DATA has {end - begin + 1} bytes, $TOT x event width is {total} x {record} = {total * record}",
+        f"DATA has {length} bytes, $TOT x event width is {total} x {record} = {total * record}",
         "the file contradicts itself; export it again",
     )
 
 
-def _without_total(spans: dict[str, Span], record: int, file_size: int, where: str) -> tuple[DataSpan, list[Repair]]:
+def _further_channels(segments: Segments) -> bool:
+    """Whether TEXT describes more channels than $PAR: then the width of an event is in doubt."""
+    following = whole_number(segments.keywords, "$PAR", segments.where) + 1
+    return f"$P{following}B" in segments.keywords
+
+
+def _without_total(segments: Segments, layouts: Sequence[Layout]) -> tuple[Layout, DataSpan, list[Repair]]:
     """FCS 2.0 lets $TOT be absent: the length of DATA then says how many events there are."""
-    for begin, end in spans.values():
-        length = min(end + 1, file_size) - begin
-        if end < file_size and length > 0 and length % record in (0, 1):
-            message = f"$TOT is absent; {length // record} events from the length of DATA"
-            return DataSpan(begin, length // record), [Repair(where, "tot-derived", message)]
-    raise FcsError(where, "$TOT is absent and the length of DATA does not tell", "export the file again")
+    for begin, end in segments.spans().values():
+        length = min(end + 1, segments.size) - begin
+        fitting = [layout for layout in layouts if layout.record and length % layout.record in (0, 1)]
+        if length > 0 and segments.holds(begin, end + 1) and len(fitting) == 1:
+            record = fitting[0].record
+            count = length // record
+            message = f"$TOT is absent; {count} events from the length of DATA"
+            allowed = segments.header.version == "FCS2.0"
+            repairs = [] if allowed else [Repair(segments.where, "tot-derived", message)]
+            return fitting[0], DataSpan(begin, begin + count * record, count), repairs
+    raise FcsError(segments.where, "$TOT is absent and the length of DATA does not tell", _AGAIN)

@@ -1,11 +1,10 @@
-"""One FCS file, from path to values: HEADER, TEXT, layout, offsets, events, repairs."""
+"""One FCS file, from path to values: data sets, HEADER, TEXT, layout, offsets, events, repairs."""
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,28 @@ from typing import Any
 from numpy.typing import NDArray
 
 from aqp4flow.errors import FcsError
-from aqp4flow.fcs.events import Buffer, FcsEvents
-from aqp4flow.fcs.identity import well_of
-from aqp4flow.fcs.layout import Layout, parse_layout
-from aqp4flow.fcs.offsets import DataSpan, find_data
+from aqp4flow.fcs import datasets as sets
+from aqp4flow.fcs.acquisition import Acquisition, acquired
+from aqp4flow.fcs.events import Buffer, FcsEvents, map_file
+from aqp4flow.fcs.identity import plate_of, well_of, wells_said
+from aqp4flow.fcs.integrity import byte_repairs, is_plausible, refuse_unfilled, trailing_repairs
+from aqp4flow.fcs.layout import Layout, parse_layouts
+from aqp4flow.fcs.offsets import DataSpan, Segments, find_data
 from aqp4flow.fcs.spillover import parse_spillover
-from aqp4flow.fcs.text import HEADER_LENGTH, Header, parse_header, parse_text
+from aqp4flow.fcs.text import HEADER_LENGTH, merge_supplement, parse_further, parse_header, parse_text
+from aqp4flow.fcs.values import value_repairs
 from aqp4flow.model import Channel, Repair, Spillover
+
+AUTO = 0  # the data set to measure from: the first, but the linear one of a Beckman Coulter LMD file
 
 
 @dataclass(frozen=True)
 class FcsFile:
-    """The first data set of an FCS file: what it says of itself. Its bytes are mapped when events are asked for."""
+    """One data set of an FCS file: what it says of itself. Its bytes are mapped when events are asked for.
+
+    `data` counts bytes from the first byte of the file. `repairs` holds what was found without looking at every
+    value; `value_repairs` looks.
+    """
 
     path: Path
     version: str
@@ -33,6 +42,8 @@ class FcsFile:
     data: DataSpan
     spillover: Spillover | None = field(repr=False)
     repairs: tuple[Repair, ...]
+    analysis: Mapping[str, str] = field(default_factory=dict, repr=False)
+    dataset: int = 1
     n_datasets: int = 1
 
     @cached_property
@@ -42,7 +53,8 @@ class FcsFile:
 
     def open_events(self) -> FcsEvents:
         """The events, mapped anew: the mapping ends with the value returned."""
-        return FcsEvents(self.path.name, self.layout, _map(self.path), self.data.begin, self.data.n_events)
+        span = self.data
+        return FcsEvents(self.path.name, self.layout, map_file(self.path), span.begin, span.end, span.n_events)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -61,88 +73,193 @@ class FcsFile:
 
     @property
     def well(self) -> str | None:
-        """The well the file says it is, as `B07`."""
+        """The well the file says it is, as `B07`; None also when its keywords and name disagree."""
         return well_of(self.keywords, self.path.name)
+
+    @property
+    def wells_said(self) -> Mapping[str, str]:
+        """Each keyword that names a well, and the file's name if it does, with the well named."""
+        return wells_said(self.keywords, self.path.name)
 
     @property
     def plate(self) -> str | None:
         """The plate the file says it is of."""
-        for key in ("PLATE NAME", "$PLATENAME", "$PLATEID", "PLATE ID"):
-            if self.keywords.get(key, "").strip():
-                return self.keywords[key].strip()
-        return None
+        return plate_of(self.keywords)
+
+    @property
+    def acquired(self) -> Acquisition:
+        """Day, begin and end of the acquisition, where the keywords can mean only one thing."""
+        return acquired(self.keywords)
+
+    @cached_property
+    def value_repairs(self) -> tuple[Repair, ...]:
+        """Remarks on the values, all of which are looked at."""
+        return tuple(value_repairs(self.open_events()))
 
 
-def read_fcs(path: str | os.PathLike[str]) -> FcsFile:
-    """Read an FCS 2.0, 3.0 or 3.1 file; its values are decoded when asked for.
+def read_fcs(path: str | os.PathLike[str], dataset: int = AUTO, encoding: str = "auto") -> FcsFile:
+    """Read a data set of an FCS 2.0 to 3.2 file; its values are decoded when asked for.
 
-    What was mended stands in `.repairs`. Raises FcsError where a value would have to be guessed.
+    `dataset` counts from 1; AUTO is the first, except in a Beckman Coulter LMD file, whose second holds the same
+    events on a linear scale. `encoding` is that of TEXT: auto, utf-8, cp932 or latin-1. What was mended stands in
+    `.repairs`. Raises FcsError where a value would have to be guessed.
     """
     path = Path(path)
-    where = path.name
-    buffer = _map(path)
-    header = parse_header(bytes(buffer[:HEADER_LENGTH]), where)
-    keywords, repairs = parse_text(_text_segment(buffer, header, where), where)
-    layout, layout_repairs = parse_layout(keywords, where)
-    span, span_repairs = find_data(header, keywords, layout.record, len(buffer), where)
+    found = _walk(path, encoding)
+    if dataset > len(found):
+        raise FcsError(path.name, f"no data set {dataset}; the file has {len(found)}", "count from 1")
+    if dataset != AUTO:
+        return found[dataset - 1]
+    return _measured(found)
+
+
+def read_datasets(path: str | os.PathLike[str], encoding: str = "auto") -> tuple[FcsFile, ...]:
+    """Every data set of a file, in file order; raises FcsError as `read_fcs` does."""
+    return tuple(_walk(Path(path), encoding))
+
+
+# --- data sets ------------------------------------------------------------------------------------
+
+
+def _walk(path: Path, encoding: str) -> list[FcsFile]:
+    """The data sets in file order. A damaged one after the first is left out, and the first says so."""
+    buffer = map_file(path)
+    found: list[FcsFile] = []
+    begin: int | None = 0
+    remarks: list[Repair] = []
+    while begin is not None and len(found) < sets.MOST:
+        try:
+            one, begin, problem = _read(path, buffer, begin, len(found) + 1, encoding)
+        except FcsError as error:
+            if not found:
+                raise
+            remarks.append(Repair(path.name, "data-set-unreadable", f"data set {len(found) + 1}: {error.what}"))
+            break
+        found.append(one)
+        if problem:
+            remarks.append(Repair(path.name, "next-data-set-missing", f"{problem}; taken as the last data set"))
+    n = len(found)
+    several = [Repair(path.name, "more-data-sets", f"data set {one.dataset} of {n}") for one in found] if n > 1 else []
+    return [
+        replace(one, n_datasets=n, repairs=(*one.repairs, *remarks, *several[i : i + 1])) for i, one in enumerate(found)
+    ]
+
+
+def _measured(found: list[FcsFile]) -> FcsFile:
+    first = found[0]
+    if len(found) < 2:
+        return first
+    linear = found[1]
+    if not sets.is_linear_pair(first.layout, linear.layout, (first.n_events, linear.n_events)):
+        return first
+    channels = sets.with_stains(linear.channels, first.channels)
+    keywords = {**sets.describing(first.keywords), **linear.keywords}
+    message = "two data sets of one acquisition: values from the second (linear, 20 bits), names from the first"
+    return replace(
+        linear,
+        keywords=keywords,
+        layout=replace(linear.layout, channels=channels),
+        repairs=(*linear.repairs, Repair(first.path.name, "linear-data-set", message)),
+    )
+
+
+# --- one data set ---------------------------------------------------------------------------------
+
+
+def _read(path: Path, buffer: Buffer, begin: int, number: int, encoding: str) -> tuple[FcsFile, int | None, str]:
+    """A data set, where the next one begins, and what is wrong with the place of the next one."""
+    where, size = path.name, len(buffer)
+    own = buffer if begin == 0 else memoryview(buffer)[begin:]
+    header = parse_header(bytes(own[:HEADER_LENGTH]), where)
+    keywords, repairs = parse_text(_segment(own, header.text, where), where, encoding)
+    keywords, more = _with_supplement(own, Segments(header, keywords, len(own), where), encoding)
+    after, problem = sets.following(keywords, begin, buffer, size)
+    end = after if after is not None else size
+    layouts, layout_repairs = parse_layouts(keywords, where)
+    segments = Segments(header, keywords, end - begin, where)
+    layout, span, span_repairs = find_data(segments, layouts, lambda one, place: is_plausible(own, one, place))
+    analysis, analysis_repairs = _analysis(own, segments, encoding)
+    whole = DataSpan(begin + span.begin, begin + span.end, span.n_events) if span.n_events else span
+    _refuse_damage(buffer, layout, whole, where)
+    last = begin + _last_byte(segments, span)
     spillover, spillover_repairs = parse_spillover(keywords, layout.channels, where)
-    n_datasets, set_repairs = _further_sets(keywords, len(buffer), where)
-    tail = _tail_repairs(buffer, span, layout.record, where)
-    return FcsFile(
+    found = FcsFile(
         path=path,
         version=header.version,
         keywords=keywords,
         layout=layout,
-        data=span,
+        data=whole,
         spillover=spillover,
-        repairs=(*repairs, *layout_repairs, *span_repairs, *tail, *spillover_repairs, *set_repairs),
-        n_datasets=n_datasets,
+        repairs=(
+            *(replace(repair, file=where) for repair in header.repairs),
+            *repairs,
+            *more,
+            *layout_repairs,
+            *span_repairs,
+            *byte_repairs(buffer, layout, whole, where),
+            *trailing_repairs(buffer, last, end, where),
+            *analysis_repairs,
+            *spillover_repairs,
+            *([] if span.n_events else [Repair(where, "no-events", "the data set holds no events")]),
+        ),
+        analysis=analysis,
+        dataset=number,
     )
+    return found, after, problem
 
 
-def _map(path: Path) -> Buffer:
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise FcsError(path.name, f"no such file in {path.parent.name or '.'}/") from None
-    except OSError as error:
-        raise FcsError(path.name, f"cannot be opened: {error.strerror}") from None
-
-
-def _text_segment(buffer: Buffer, header: Header, where: str) -> bytes:
-    begin, end = header.text
-    if end >= len(buffer):
+def _segment(own: Buffer, span: tuple[int, int], where: str) -> bytes:
+    begin, end = span
+    if end >= len(own):
         raise FcsError(
             where,
-            f"TEXT should end at byte {end}, but the file has {len(buffer)}",
+            f"TEXT should end at byte {end}, but the file has {len(own)}",
             "the copy is cut short; export or copy the file again",
         )
-    return bytes(buffer[begin : end + 1])
+    return bytes(own[begin : end + 1])
 
 
-def _further_sets(keywords: Mapping[str, str], size: int, where: str) -> tuple[int, list[Repair]]:
-    following = keywords.get("$NEXTDATA", "0").strip()
-    if not following.isdigit() or not 0 < int(following) < size - HEADER_LENGTH:
-        return 1, []
-    message = "the file holds more than one data set; the first is read"
-    return 2, [Repair(where, "more-data-sets", message)]
+def _with_supplement(own: Buffer, segments: Segments, encoding: str) -> tuple[dict[str, str], list[Repair]]:
+    """Keywords of the supplemental TEXT beside the primary ones."""
+    keywords, where = dict(segments.keywords), segments.where
+    place = segments.supplement()
+    if place == (0, 0):
+        return keywords, []
+    try:
+        delimiter = own[segments.header.text[0]]
+        supplement, repairs = parse_further(_segment(own, place, where), delimiter, where, encoding)
+    except FcsError as error:
+        return keywords, [Repair(where, "stext-unreadable", f"supplemental TEXT is not used: {error.what}")]
+    merged, more = merge_supplement(keywords, supplement, where)
+    return merged, repairs + more
 
 
-def _tail_repairs(buffer: Buffer, span: DataSpan, record: int, where: str) -> list[Repair]:
-    """A copy that reserved its full length before the bytes arrived ends in zeros: refuse it."""
-    if span.n_events == 0:
-        return [Repair(where, "no-events", "the file holds no events")]
-    end = span.begin + span.n_events * record
-    if any(buffer[end - record : end]):
-        return []
-    half = span.n_events // 2 or 1
-    if any(bytes(buffer[end - half * record : end])):
-        return []
-    raise FcsError(
-        where,
-        f"the last {half} of {span.n_events} events are nothing but zero bytes",
-        "the file was still being copied; wait, then copy it again",
-    )
+def _analysis(own: Buffer, segments: Segments, encoding: str) -> tuple[dict[str, str], list[Repair]]:
+    """ANALYSIS, in the form of TEXT; where its place makes no sense it is left out, and that is said."""
+    where = segments.where
+    begin, end = segments.analysis()
+    if begin == 0 and end in (0, -1):
+        odd = end == -1
+        return {}, [Repair(where, "analysis-unreadable", "HEADER's place of ANALYSIS is no place")] if odd else []
+    if not (0 < begin < end < segments.size):
+        message = f"ANALYSIS is said to lie at {begin}-{end} of {segments.size} bytes; not used"
+        return {}, [Repair(where, "analysis-unreadable", message)]
+    try:
+        return parse_further(bytes(own[begin : end + 1]), own[segments.header.text[0]], where, encoding)
+    except FcsError as error:
+        return {}, [Repair(where, "analysis-unreadable", f"ANALYSIS is not used: {error.what}")]
+
+
+def _refuse_damage(buffer: Buffer, layout: Layout, whole: DataSpan, where: str) -> None:
+    if whole.n_events == 0:
+        return
+    refuse_unfilled(buffer, whole.begin, whole.end, layout.record or 1, where)
+    if layout.kind == "A":  # only reading them all tells whether the digits are there
+        _ = FcsEvents(where, layout, buffer, whole.begin, whole.end, whole.n_events).digits
+
+
+def _last_byte(segments: Segments, span: DataSpan) -> int:
+    """One past the last byte of the data set that some segment accounts for."""
+    ends = [HEADER_LENGTH, segments.header.text[1] + 1, span.end, segments.header.analysis[1] + 1]
+    ends += [segments.place(key) + 1 for key in ("$ENDDATA", "$ENDSTEXT", "$ENDANALYSIS")]
+    return max(end for end in ends if end <= segments.size)

@@ -1,0 +1,83 @@
+"""Several data sets in one file, and which of them a Beckman Coulter LMD file should be measured from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from aqp4flow.fcs.layout import Layout
+from aqp4flow.fcs.text import HEADER_LENGTH
+from aqp4flow.model import Channel
+
+_LOG_RANGE = 1024  # channels of the first set: 10 bits
+MOST = 1000  # data sets of a file that are looked at
+_OF_LAYOUT = re.compile(r"[$@]P\d+.*|\$(BEGIN|END)(DATA|STEXT|ANALYSIS)|\$(TOT|PAR|NEXTDATA|COMP|DFC\d+TO\d+)")
+
+_DETECTOR = re.compile(r"(FS|SS|FL\d+)\b[ _-]*(.*)", re.IGNORECASE)
+_FEATURES = {"A": "INT", "H": "PEAK", "W": "TOF"}
+
+
+def following(keywords: Mapping[str, str], begin: int, buffer: bytes, size: int) -> tuple[int | None, str]:
+    """Where the next data set begins in the file, and what is wrong with $NEXTDATA if something is.
+
+    `begin` is where this one begins: offsets count from there (FCS 3.1, 3.2.20), though some writers count from
+    the file's first byte.
+    """
+    text = keywords.get("$NEXTDATA", "").strip()
+    if not text or (text.isascii() and text.isdigit() and int(text[:20]) == 0):
+        return None, ""
+    if not (text.isascii() and text.isdigit()) or len(text) > 20:
+        return None, f"$NEXTDATA is {text[:20]!r}, not a number"
+    offset = int(text)
+    for place in dict.fromkeys((begin + offset, offset)):
+        if begin + HEADER_LENGTH <= place <= size - HEADER_LENGTH and bytes(buffer[place : place + 3]) == b"FCS":
+            return place, ""
+    if begin + offset >= size:
+        return None, f"$NEXTDATA is {offset}, beyond the end of the file"
+    return None, f"$NEXTDATA is {offset}, where no data set begins"
+
+
+def is_linear_pair(first: Layout, second: Layout, events: tuple[int, int]) -> bool:
+    """Whether two data sets are one acquisition as Beckman Coulter stores it (FC500, Gallios, Navios).
+
+    The first holds 10-bit, mostly log-amplified values, the second the same events with 20 bits, linear.
+    """
+    if events[0] != events[1] or (first.kind, second.kind) != ("I", "I"):
+        return False
+    coarse = all(channel.range == _LOG_RANGE for channel in first.channels)
+    fine = any(channel.range > _LOG_RANGE for channel in second.channels)
+    linear = not any(channel.amplification[0] for channel in second.channels)
+    return coarse and fine and linear
+
+
+def describing(keywords: Mapping[str, str]) -> dict[str, str]:
+    """The keywords that tell of specimen, time and cytometer rather than of the layout of DATA."""
+    return {key: value for key, value in keywords.items() if not _OF_LAYOUT.fullmatch(key)}
+
+
+def with_stains(linear: Sequence[Channel], named: Sequence[Channel]) -> tuple[Channel, ...]:
+    """Channels of the linear set with the stains that the first set gives the same detectors."""
+    return tuple(
+        channel if channel.stain else replace(channel, stain=_stain_of(channel.name, named)) for channel in linear
+    )
+
+
+def _stain_of(name: str, named: Sequence[Channel]) -> str:
+    match = _DETECTOR.fullmatch(name)
+    if not match:
+        return ""
+    feature = _FEATURES.get(match[2].upper(), "")
+    stains = []
+    for channel in named:
+        other = _DETECTOR.match(channel.name)
+        if other and other[1].upper() == match[1].upper() and _same_feature(feature, other[2].upper()):
+            stains.append(channel.stain)
+    different = {stain for stain in stains if stain and not _DETECTOR.match(stain)}
+    return different.pop() if len(different) == 1 else next(iter(stains), "")
+
+
+def _same_feature(feature: str, words: str) -> bool:
+    """`FL1-A` and `FL1 INT LOG`; a set that names no feature has one for all."""
+    given = [word for word in _FEATURES.values() if word in words.split()]
+    return not feature or not given or feature in given

@@ -1,0 +1,120 @@
+"""Damage that the structure does not show: transfers that changed bytes, copies that never filled them in.
+
+A copy over a network share may have its full length from the start and zeros where bytes have not arrived; a
+transfer in text mode turns every LF into CR LF; a wrong byte order leaves the length as it was. In each case
+the offsets fit and every value is wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aqp4flow.errors import FcsError
+from aqp4flow.fcs.events import Buffer, FcsEvents
+from aqp4flow.fcs.layout import Layout
+from aqp4flow.fcs.offsets import DataSpan
+from aqp4flow.model import Repair
+
+_PAGE = 4096  # file systems reserve, and copies arrive, in multiples of this
+_CRC = 8  # FCS 3.0, 3.5: sixteen bits in up to eight digits after the last segment
+_SAMPLE = 512  # events looked at
+_LEAST_TAIL = 512  # bytes: fewer zeros at the end may be events
+_ENOUGH = 1024  # bytes from which chance can be ruled out
+_FEW, _LEAST_WRONG = 0.05, 20  # share and number of absurd values that is let pass
+_SMALL, _LARGE = 1e-20, 1e20  # no detector's value lies outside, except 0
+
+
+def refuse_unfilled(buffer: Buffer, begin: int, end: int, record: int, where: str) -> None:
+    """Raise FcsError where a whole page of DATA, or the end of it, is nothing but zero bytes.
+
+    `begin` and `end` (one past the last) count from the first byte of the file.
+    """
+    first_page, last_page = -(-begin // _PAGE), end // _PAGE
+    if last_page > first_page:
+        words = np.frombuffer(buffer, "<u8", (last_page - first_page) * _PAGE // 8, first_page * _PAGE)
+        pages = words.reshape(-1, _PAGE // 8)
+        for page in np.flatnonzero(pages[:, 0] == 0):
+            if not pages[page].any():
+                at = (first_page + int(page)) * _PAGE
+                raise _unfilled(where, f"{_PAGE} bytes from {at} are nothing but zero")
+    n_events = (end - begin) // record
+    tail = begin + (n_events - n_events // 2) * record if n_events > 1 else begin
+    tail = max(tail, min(last_page * _PAGE, end - max(16 * record, _LEAST_TAIL)))
+    if end > tail and not np.frombuffer(buffer, "u1", end - tail, tail).any():
+        raise _unfilled(where, f"the last {end - tail} bytes of DATA are nothing but zero")
+
+
+def _unfilled(where: str, what: str) -> FcsError:
+    return FcsError(where, what, "the file was still being copied; wait, then copy it again")
+
+
+def trailing_repairs(buffer: Buffer, last: int, end: int, where: str) -> list[Repair]:
+    """What follows the last segment (`last`: one past it) up to the end of the data set.
+
+    Nothing, a CRC or padding is in order. Raises FcsError where the surplus is that of a transfer in text mode.
+    """
+    if end - last <= _CRC or not bytes(buffer[last:end]).strip(b"\0 \r\n"):
+        return []
+    content = bytes(buffer[:end])
+    pairs = content.count(b"\r\n")
+    if pairs and pairs == content.count(b"\n") and end - last >= pairs:
+        raise FcsError(
+            where,
+            f"every one of {pairs} line feeds follows a carriage return: a transfer in text mode changed the bytes",
+            "copy the file again, in binary mode",
+        )
+    message = f"{end - last} bytes follow the last segment; not used"
+    return [Repair(where, "bytes-after-data", message)]
+
+
+def is_plausible(buffer: Buffer, layout: Layout, span: DataSpan) -> bool:
+    """Whether the first events, read with this layout from this place, look like measurements."""
+    wrong, total = _absurd(buffer, layout, span)
+    return wrong <= _FEW * total
+
+
+def byte_repairs(buffer: Buffer, layout: Layout, span: DataSpan, where: str) -> list[Repair]:
+    """Look at the bytes of the first events. Raises FcsError where they make no sense in the byte order given."""
+    if layout.kind == "A" or span.n_events == 0:
+        return []
+    floats = all(slot.kind != "I" for slot in layout.slots)
+    head = np.frombuffer(buffer, "u1", min(span.end - span.begin, 1 << 16), span.begin)
+    if floats and len(head) >= _ENOUGH and head.max() < 0x80:
+        message = "no byte of DATA has its top bit set: a 7-bit transfer changed the values; copy the file again"
+        return [Repair(where, "data-seven-bit", message)]
+    wrong, total = _absurd(buffer, layout, span)
+    if wrong <= _FEW * total or wrong < _LEAST_WRONG:
+        return []
+    turned, _ = _absurd(buffer, layout.reversed(), span)
+    if turned == 0 or (floats and turned < wrong / 10):
+        raise FcsError(
+            where,
+            f"{wrong} of {total} values are absurd in the byte order of $BYTEORD, and sensible in the reverse",
+            "the file contradicts itself; export it again",
+        )
+    if not floats:
+        return []  # spare bits above $PnR hold other things in some files; they are masked
+    what = f"{wrong} of the first {total} values are no measurements (beyond 1e20, or below 1e-20)"
+    if wrong > total / 4:
+        raise FcsError(where, what, "the byte order or the type is not what TEXT says; export the file again")
+    return [Repair(where, "values-absurd", what)]
+
+
+def _absurd(buffer: Buffer, layout: Layout, span: DataSpan) -> tuple[int, int]:
+    """How many of the first values no detector gives, and of how many.
+
+    Absurd are floats beyond any scale, and integers with bits set above $PnR, before these are masked.
+    """
+    events = FcsEvents("", layout, buffer, span.begin, span.end, min(span.n_events, _SAMPLE))
+    wrong = total = 0
+    for i, slot in enumerate(layout.slots):
+        values = events.unmasked(i)
+        total += len(values)
+        if slot.kind == "I":
+            wrong += int(np.count_nonzero(values > slot.mask)) if slot.mask is not None else 0
+        else:
+            with np.errstate(invalid="ignore"):
+                size = np.abs(values.astype(np.float64))
+            outside = (size > _LARGE) | ((size < _SMALL) & (size > 0))
+            wrong += int(np.count_nonzero(outside & np.isfinite(size)))
+    return wrong, total

@@ -1,0 +1,191 @@
+"""TEXT that survives: encodings, delimiters, empty values, supplemental TEXT, ANALYSIS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aqp4flow.errors import FcsError
+from aqp4flow.fcs import FcsFile, read_fcs
+from handmade import DATA, EVENTS, HEADER, TWO, built, codes, read, refusal
+
+# --- encodings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "delimiter"),
+    [
+        ("ポジコン", "|"),  # the second byte of ポ is 0x7C
+        ("表面抗体 ソース", "\\"),  # 表 and ソ end in 0x5C
+        ("血清1:40 患者A", "/"),
+        ("ネガティブ", "!"),
+        ("ｺﾝﾄﾛｰﾙ", "/"),  # half-width: a byte a character
+        ("検体", "\f"),
+    ],
+)
+def test_japanese_windows_text_comes_back_whole(words: str, delimiter: str, tmp_path: Path) -> None:
+    """cp932, even where the second byte of a character is the delimiter."""
+    keywords = {**TWO, "$SRC": words, "EXPORT": "now"}
+    file = read(tmp_path, built(DATA, keywords, "5", delimiter=delimiter, encoding="cp932"))
+    assert (file.keywords["$SRC"], file.keywords["EXPORT"]) == (words, "now")
+    assert file.raw.tolist() == [list(row) for row in EVENTS]
+    assert codes(file) == ["text-cp932"]
+
+
+@pytest.mark.parametrize("words", ["Zoë µ", "Müller", "Größe 5 µm²", "naïve café", "T cells (37 °C)", "±5 %", "Åse Ø"])
+def test_western_text_is_not_taken_for_japanese(words: str, tmp_path: Path) -> None:
+    """Many of these bytes are valid cp932 too; what they would say is not Japanese."""
+    file = read(tmp_path, built(DATA, {**TWO, "$OP": words}, "5", encoding="latin-1"))
+    assert file.keywords["$OP"] == words
+    assert codes(file) == ["text-latin-1"]
+
+
+@pytest.mark.parametrize("words", ["山田 µ", "ポジコン", "Zoë"])
+def test_text_in_utf8_keeps_its_letters(words: str, tmp_path: Path) -> None:
+    file = read(tmp_path, built(DATA, {**TWO, "$OP": words}, "5"))
+    assert file.keywords["$OP"] == words
+    assert file.repairs == ()
+
+
+def test_the_encoding_can_be_set(tmp_path: Path) -> None:
+    """`µm` in Latin-1 is half-width katakana in cp932: only a person knows."""
+    (tmp_path / "a.fcs").write_bytes(built(DATA, {**TWO, "$OP": "µ"}, "5", encoding="latin-1"))
+    assert read_fcs(tmp_path / "a.fcs", encoding="cp932").keywords["$OP"] == "ｵ"
+    assert read_fcs(tmp_path / "a.fcs", encoding="latin-1").keywords["$OP"] == "µ"
+    with pytest.raises(FcsError) as refused:
+        read_fcs(tmp_path / "a.fcs", encoding="utf-8")
+    assert str(refused.value).startswith("a.fcs: TEXT is not utf-8: byte 0xb5 at ")
+
+
+# --- delimiters -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delimiter", ["/", "|", "\\", "\f", "!", "\x1e", "*"])
+def test_a_doubled_delimiter_is_one_character_of_a_value(delimiter: str, tmp_path: Path) -> None:
+    twice = delimiter * 2
+    keywords = {**TWO, "PATH": f"C{twice}D{twice}x", "ENDS": f"x{twice}", "BEGINS": f"{twice}x", "NEXT": "y"}
+    file = read(tmp_path, built(DATA, keywords, "5", delimiter=delimiter))
+    assert file.keywords["PATH"] == f"C{delimiter}D{delimiter}x"
+    assert file.keywords["ENDS"] == f"x{delimiter}"
+    assert file.keywords["BEGINS"] == f"{delimiter}x"
+    assert file.keywords["NEXT"] == "y"
+    assert file.repairs == ()
+
+
+@pytest.mark.parametrize("last", ["$OP", "CELLS"])
+def test_empty_values_written_as_doubled_delimiters_are_read(last: str, tmp_path: Path) -> None:
+    keywords = {"$COM": "", **TWO, "EXPORT": "now", last: ""}
+    file = read(tmp_path, built(DATA, keywords, "5"))
+    assert (file.keywords["$COM"], file.keywords[last], file.keywords["EXPORT"]) == ("", "", "now")
+    assert file.raw.tolist() == [list(row) for row in EVENTS]
+    assert codes(file) == ["text-empty-values"]
+
+
+def test_empty_and_escaped_values_side_by_side(tmp_path: Path) -> None:
+    keywords = {"$COM": "", "$SRC": "", **TWO, "A": "PE//Cy7", "B": "", "C": "x"}
+    file = read(tmp_path, built(DATA, keywords, "5"))
+    assert [file.keywords[key] for key in ("$COM", "$SRC", "A", "B", "C")] == ["", "", "PE/Cy7", "", "x"]
+
+
+def replaced(old: bytes, new: bytes) -> bytes:
+    """A good file with some bytes of TEXT exchanged for as many others."""
+    content = built(DATA, {**TWO, "LAST": "xy"}, "5")
+    assert content.count(old) == 1
+    assert len(old) == len(new)
+    return content.replace(old, new)
+
+
+@pytest.mark.parametrize("end", [b"LAST/xy ", b"LAST/x  ", b"LAST/x\0\0", b"LAST/xyz"])
+def test_text_may_end_without_a_delimiter(end: bytes, tmp_path: Path) -> None:
+    file = read(tmp_path, replaced(b"LAST/xy/", end))
+    assert file.keywords["LAST"] == end[5:].decode().rstrip(" \0")
+    assert codes(file) == ["text-unterminated"]
+
+
+def test_a_last_keyword_without_a_value_is_said(tmp_path: Path) -> None:
+    file = read(tmp_path, replaced(b"LAST/xy/", b"LAST___/"))
+    assert "LAST___" not in file.keywords
+    assert codes(file) == ["text-last-keyword-without-value"]
+
+
+def test_blanks_after_the_last_delimiter_are_nothing_odd(tmp_path: Path) -> None:
+    assert read(tmp_path, replaced(b"LAST/xy/", b"LAST/x/ ")).repairs == ()
+
+
+@pytest.mark.parametrize("names", [("note", "NOTE"), (" NOTE", "NOTE ")])
+def test_a_keyword_that_stands_twice_keeps_its_first_value(names: tuple[str, str], tmp_path: Path) -> None:
+    file = read(tmp_path, built(DATA, {**TWO, names[0]: "first", names[1]: "second"}, "5"))
+    assert file.keywords["NOTE"] == "first"
+    assert "keyword-twice" in codes(file)
+
+
+@pytest.mark.parametrize(
+    "key", ["$P1B", "$P2E", "$P1R", "$P1G", "$BYTEORD", "$PAR", "$DATATYPE", "$BEGINDATA", "SPILL"]
+)
+def test_a_keyword_that_decides_must_not_stand_twice_with_two_values(key: str, tmp_path: Path) -> None:
+    keywords = {**TWO, "$P1G": "1", "SPILL": "0", key.lower(): "7"}
+    assert f"{key} stands twice in TEXT" in refusal(tmp_path, built(DATA, keywords, "5"))
+
+
+@pytest.mark.parametrize("first", [b"\0", b"\x7f", b"\xe3"])
+def test_a_text_that_begins_with_no_delimiter_is_refused(first: bytes, tmp_path: Path) -> None:
+    content = built(DATA, TWO, "5")
+    content = content[:HEADER] + first + content[HEADER + 1 :]
+    assert refusal(tmp_path, content) == (
+        f"well.fcs: TEXT begins with byte {first[0]:#04x}, which cannot be its delimiter"
+        "\nhint: the file is damaged; export or copy it again"
+    )
+
+
+# --- supplemental TEXT and ANALYSIS -----------------------------------------------------------------
+
+
+def with_supplement(folder: Path, supplement: bytes, **keywords: str) -> FcsFile:
+    """The supplement behind DATA, its place in TEXT at a fixed width."""
+    places = {"$BEGINSTEXT": "0" * 8, "$ENDSTEXT": "0" * 8}
+    plain = built(DATA, {**TWO, **places, **keywords}, "5")
+    places = {"$BEGINSTEXT": f"{len(plain):08d}", "$ENDSTEXT": f"{len(plain) + len(supplement) - 1:08d}"}
+    return read(folder, built(DATA, {**TWO, **places, **keywords}, "5") + supplement)
+
+
+def test_supplemental_text_adds_keywords(tmp_path: Path) -> None:
+    file = with_supplement(tmp_path, b"/$OP/A. Technician/$P1S/IgG/")
+    assert file.keywords["$OP"] == "A. Technician"
+    assert file.channels[0].stain == "IgG"
+    assert file.repairs == ()
+
+
+def test_supplemental_text_that_contradicts_is_not_believed(tmp_path: Path) -> None:
+    file = with_supplement(tmp_path, b"/$CYT/Other/", **{"$CYT": "LSR"})
+    assert file.keywords["$CYT"] == "LSR"
+    assert [repair.message for repair in file.repairs] == [
+        "supplemental TEXT gives $CYT another value; the primary one is kept"
+    ]
+
+
+@pytest.mark.parametrize("supplement", [b"no delimiter/x/y/z", b"/$OP/\0\0\0\0x/"])
+def test_supplemental_text_that_is_none_is_left_out_and_said(supplement: bytes, tmp_path: Path) -> None:
+    file = with_supplement(tmp_path, supplement)
+    assert "$OP" not in file.keywords
+    assert codes(file) == ["stext-unreadable"]
+
+
+def with_analysis(folder: Path, analysis: bytes, shift: int = 0) -> FcsFile:
+    plain = built(DATA, TWO, "5")
+    place = f"{len(plain) + shift:8d}{len(plain) + shift + len(analysis) - 1:8d}".encode()
+    return read(folder, plain[:42] + place + plain[58:] + analysis)
+
+
+def test_analysis_is_read_beside_text(tmp_path: Path) -> None:
+    file = with_analysis(tmp_path, b"/GATE1/120 events/")
+    assert dict(file.analysis) == {"GATE1": "120 events"}
+    assert file.repairs == ()
+
+
+@pytest.mark.parametrize(("analysis", "shift"), [(b"/GATE1/120/", 90_000), (b"GATE1,120", 0)])
+def test_an_analysis_that_is_none_is_left_out_and_said(analysis: bytes, shift: int, tmp_path: Path) -> None:
+    file = with_analysis(tmp_path, analysis, shift)
+    assert dict(file.analysis) == {}
+    assert "analysis-unreadable" in codes(file)
+    assert file.raw.tolist() == [list(row) for row in EVENTS]
