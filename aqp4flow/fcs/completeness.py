@@ -1,0 +1,139 @@
+"""Whether a file has arrived whole, from its structure alone: what a watched folder asks every few seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from aqp4flow.errors import FcsError
+from aqp4flow.fcs import datasets as sets
+from aqp4flow.fcs.events import Buffer, map_file
+from aqp4flow.fcs.integrity import refuse_unfilled
+from aqp4flow.fcs.layout import parse_layouts
+from aqp4flow.fcs.offsets import Segments, expected_data
+from aqp4flow.fcs.text import HEADER_LENGTH, Header, parse_header, parse_text
+
+
+class State(StrEnum):
+    """How far a file has got. `complete` says that the bytes are there, not that they make sense."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    NOT_FCS = "not-fcs"
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """The state of a file, and what is still missing as far as its structure tells (at least so many bytes)."""
+
+    state: State
+    message: str
+    missing_bytes: int = 0
+    missing_events: int = 0
+
+
+def completeness(path: str | os.PathLike[str]) -> Completeness:
+    """Look at HEADER, TEXT and the length of every data set, and for pages that were never filled in.
+
+    Nothing is decoded: the cost does not grow with the number of channels, and hardly with that of events.
+    Raises FcsError only when the file cannot be opened.
+    """
+    path = Path(path)
+    buffer = map_file(path)
+    begin: int | None = 0
+    number = 0
+    try:
+        while begin is not None and number < sets.MOST:
+            begin = _data_set(buffer, begin, path.name)
+            number += 1
+    except _NotWholeError as found:
+        return found.completeness
+    return Completeness(State.COMPLETE, f"{number} data sets" if number > 1 else "all bytes are there")
+
+
+class _NotWholeError(Exception):
+    """Carries the answer out of the walk through a file."""
+
+    def __init__(self, message: str, n_bytes: int = 0, n_events: int = 0, state: State = State.INCOMPLETE) -> None:
+        super().__init__(message)
+        self.completeness = Completeness(state, message, n_bytes, n_events)
+
+
+def _data_set(buffer: Buffer, begin: int, where: str) -> int | None:
+    """Where the next data set begins, None for the last and for one that is there but makes no sense."""
+    own = buffer if begin == 0 else memoryview(buffer)[begin:]
+    header = _header(own, where)
+    segments = _text(own, header, where) if header else None
+    if segments is None:
+        return None
+    keywords, size = segments.keywords, segments.size
+    try:
+        layouts, _ = parse_layouts(keywords, where)
+        span = expected_data(segments, layouts)
+    except FcsError:
+        return None
+    if span is not None:
+        record = layouts[0].record or 1
+        if span.end > size:
+            missing = span.end - max(size, span.begin)
+            raise _NotWholeError("DATA are cut short", span.end - size, -(-missing // record))
+        try:
+            refuse_unfilled(buffer, begin + span.begin, begin + span.end, record, where)
+        except FcsError as error:
+            raise _NotWholeError(error.what) from None
+    _further_segments(segments)
+    return _next(buffer, begin, keywords)
+
+
+def _further_segments(segments: Segments) -> None:
+    """ANALYSIS and supplemental TEXT; an end one too high is nothing that is missing."""
+    for name, (begin, end) in {"supplemental TEXT": segments.supplement(), "ANALYSIS": segments.analysis()}.items():
+        if 0 < begin < end and end > segments.size:
+            raise _NotWholeError(f"{name} is cut short", end + 1 - segments.size)
+
+
+def _header(own: Buffer, where: str) -> Header | None:
+    head = bytes(own[:HEADER_LENGTH])
+    if not head.strip(b"\0") or (len(head) < 3 and b"FCS".startswith(head)):
+        raise _NotWholeError("nothing has arrived yet", HEADER_LENGTH - len(head))
+    if head[:3] != b"FCS":
+        begins = head[:12].decode("latin-1")
+        raise _NotWholeError(f"it begins with {begins!r}, not 'FCS'", state=State.NOT_FCS)
+    if len(head) < HEADER_LENGTH:
+        raise _NotWholeError("HEADER is cut short", HEADER_LENGTH - len(head))
+    try:
+        return parse_header(head, where)
+    except FcsError as error:
+        if head.endswith(b"\0"):
+            raise _NotWholeError(f"HEADER is not filled in: {error.what}") from None
+        return None
+
+
+def _text(own: Buffer, header: Header, where: str) -> Segments | None:
+    first, last = header.text
+    if last >= len(own):
+        raise _NotWholeError("TEXT is cut short", last + 1 - len(own))
+    segment = bytes(own[first : last + 1])
+    try:
+        keywords, _ = parse_text(segment, where)
+    except FcsError as error:
+        if bytes(16) in segment:
+            raise _NotWholeError(f"TEXT is not filled in: {error.what}") from None
+        return None
+    return Segments(header, keywords, len(own), where)
+
+
+def _next(buffer: Buffer, begin: int, keywords: Mapping[str, str]) -> int | None:
+    after, problem = sets.following(keywords, begin, buffer, len(buffer))
+    announced = keywords.get("$NEXTDATA", "").strip()
+    if after is not None or not problem or not (announced.isascii() and announced.isdigit()):
+        return after
+    place = begin + int(announced[:20])
+    if place + HEADER_LENGTH > len(buffer):
+        raise _NotWholeError("a further data set is announced", place + HEADER_LENGTH - len(buffer))
+    if not any(buffer[place : place + HEADER_LENGTH]):
+        raise _NotWholeError("a further data set is not filled in")
+    return None
