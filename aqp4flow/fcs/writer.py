@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aqp4flow.errors import InputError
+from aqp4flow.fcs.reader import FcsFile
 from aqp4flow.model import Channel, Spillover
 
 _TEXT_START = 256
 _DELIMITER = "|"
 _LARGEST_HEADER_OFFSET = 99_999_999
+#: Keywords that describe a data set's bytes or its matrix: the writer sets its own.
+_WRITTEN = re.compile(
+    r"[$@]P\d+([NBERSVG]|DATATYPE|ADDRESS)|\$(BEGIN|END)(DATA|STEXT|ANALYSIS)|\$(TOT|PAR|NEXTDATA|MODE|DATATYPE|BYTEORD)"
+    r"|\$(COMP|DFC\d+TO\d+|SPILLOVER|UNICODE)|SPILL(OVER)?"
+)
 
 
 def fcs_bytes(
@@ -35,7 +44,7 @@ def fcs_bytes(
         raise InputError("FCS writer", f"{len(channels)} channels for values of shape {matrix.shape}")
     kind, dtype, bits = ("F", "<f4", 32) if matrix.dtype == np.float32 else ("D", "<f8", 64)
     data = np.ascontiguousarray(matrix, dtype=dtype).tobytes()
-    pairs = _required(len(matrix), channels, kind, bits)
+    pairs = _required(len(matrix), channels, kind, bits, _tops(matrix, channels))
     if spillover is not None:
         pairs["$SPILLOVER"] = _spillover_text(spillover)
     for key, value in keywords.items():
@@ -45,7 +54,34 @@ def fcs_bytes(
     return _assemble(pairs, data)
 
 
-def _required(n_events: int, channels: Sequence[Channel], kind: str, bits: int) -> dict[str, str]:
+def rewritten(file: FcsFile) -> bytes:
+    """A data set written anew: what was mended is mended in it, and any reader reads it alike.
+
+    Values are those stored, with $PnG and $TIMESTEP beside them; log-amplified integers become linear. float32
+    is used where it holds every value exactly. The keyword `AQP4FLOW REPAIRS` names what had been mended.
+    """
+    events = file.events
+    columns, channels = [], []
+    for i, channel in enumerate(file.channels):
+        decades, offset = channel.amplification
+        top = math.ceil(offset * 10**decades) if decades else channel.range
+        columns.append(events.linear(i) if decades else events.stored(i))
+        channels.append(replace(channel, amplification=(0.0, 0.0), range=top))
+    exact = all(np.array_equal(column, column.astype(np.float32), equal_nan=True) for column in columns)
+    values = np.column_stack([column.astype(np.float32 if exact else np.float64) for column in columns])
+    keywords = {
+        key: value
+        for key, value in file.keywords.items()
+        if value.strip() and key.strip() and not _WRITTEN.fullmatch(key)
+    }
+    if file.repairs:
+        keywords["AQP4FLOW REPAIRS"] = "; ".join(sorted({repair.code for repair in file.repairs}))
+    return fcs_bytes(values, channels, keywords, file.spillover)
+
+
+def _required(
+    n_events: int, channels: Sequence[Channel], kind: str, bits: int, tops: Sequence[float]
+) -> dict[str, str]:
     pairs = {
         "$BEGINANALYSIS": "0",
         "$ENDANALYSIS": "0",
@@ -62,12 +98,22 @@ def _required(n_events: int, channels: Sequence[Channel], kind: str, bits: int) 
         pairs[f"$P{number}N"] = channel.name
         pairs[f"$P{number}B"] = str(bits)
         pairs[f"$P{number}E"] = "0,0"
-        pairs[f"$P{number}R"] = f"{channel.range:.0f}"
+        pairs[f"$P{number}R"] = f"{tops[number - 1]:.0f}"
+        if channel.gain != 1:
+            pairs[f"$P{number}G"] = repr(channel.gain)
         if channel.stain:
             pairs[f"$P{number}S"] = channel.stain
         if channel.voltage is not None:
             pairs[f"$P{number}V"] = f"{channel.voltage:g}"
     return pairs
+
+
+def _tops(matrix: NDArray[np.floating[Any]], channels: Sequence[Channel]) -> list[float]:
+    """$PnR: the channel's own, and where it has none the first power of two above its values."""
+    finite = np.where(np.isfinite(matrix), matrix, 0)
+    highest = finite.max(axis=0, initial=1)
+    powers = (2.0 ** math.ceil(math.log2(min(float(top), 1e300) + 1)) for top in highest)
+    return [c.range if math.isfinite(c.range) else power for c, power in zip(channels, powers, strict=True)]
 
 
 def _spillover_text(spillover: Spillover) -> str:
