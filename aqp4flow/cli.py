@@ -6,16 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aqp4flow import __version__
-from aqp4flow.errors import Aqp4flowError, InputError
+from aqp4flow.errors import Aqp4flowError, InputError, StorageError
 
 if TYPE_CHECKING:
-    from aqp4flow.fcs import FcsFile
     from aqp4flow.pipeline import StudyResult
 
 EXIT_BUG, EXIT_UNFIT, EXIT_INTERRUPTED = 1, 4, 130
@@ -116,85 +116,87 @@ def run(
     _finished(result, results, as_json)
 
 
+class Encoding(StrEnum):
+    """The encodings of TEXT that can be asked for."""
+
+    AUTO = "auto"
+    UTF_8 = "utf-8"
+    CP932 = "cp932"
+    LATIN_1 = "latin-1"
+
+
 @app.command()
 def fcs(
     files: Annotated[list[Path], typer.Argument(help="FCS files.")],
     keywords: Annotated[bool, typer.Option("--keywords", help="List every keyword too.")] = False,
+    second_opinion: Annotated[
+        bool, typer.Option("--second-opinion", help="Read with FlowIO and fcsparser too, and compare.")
+    ] = False,
+    dataset: Annotated[int | None, typer.Option(min=1, help="Only this data set of each file.")] = None,
+    encoding: Annotated[Encoding, typer.Option(help="Encoding of TEXT.")] = Encoding.AUTO,
+    write: Annotated[Path | None, typer.Option(metavar="OUT.fcs", help="Write one file's events as FCS 3.1.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say what is in FCS files: channels, events, matrix, well, and what had to be mended."""
-    from aqp4flow.fcs import read_fcs
+    if write is not None and len(files) > 1:
+        raise typer.BadParameter("it takes the events of one file", param_hint="--write")
+    from aqp4flow.report import filecard
 
-    described = []
+    cards = []
+    refusals: list[Aqp4flowError] = []
     for path in files:
-        file = read_fcs(path)
-        facts = _describe(file)
-        if keywords:
-            facts["keywords"] = dict(file.keywords)
-        described.append(facts)
+        try:
+            cards.append(_card(path, dataset, encoding, keywords, second_opinion))
+        except Aqp4flowError as error:
+            if len(files) == 1:
+                raise
+            refusals.append(error)
+            cards.append(filecard.refusal(path.name, error))
+            _complain(error)
         if not as_json:
-            _print_file(facts)
+            typer.echo("".join(f"{line}\n" for line in filecard.lines(cards[-1])), nl=False)
+    if write is not None:
+        _export(files[0], dataset, encoding, write)
     if as_json:
-        whole: Any = described if len(described) > 1 else described[0]
+        whole: Any = cards if len(cards) > 1 else cards[0]
         typer.echo(json.dumps(whole, ensure_ascii=False, indent=2))
+    if refusals:
+        raise typer.Exit(refusals[0].exit_code)
 
 
-def _describe(file: FcsFile) -> dict[str, Any]:
-    """The facts of one file as `--json` prints them."""
-    spillover = file.spillover
-    acquired = " ".join(file.keywords.get(key, "").strip() for key in ("$DATE", "$BTIM")).strip()
-    return {
-        "file": file.path.name,
-        "version": file.version,
-        "cytometer": file.keywords.get("$CYT", "").strip() or None,
-        "n_events": file.n_events,
-        "n_datasets": file.n_datasets,
-        "dataset": 1,
-        "channels": [
-            {
-                "index": c.index,
-                "name": c.name,
-                "stain": c.stain or None,
-                "bits": c.bits,
-                "range": c.range if c.range != float("inf") else None,
-                "gain": c.gain,
-                "amplification": list(c.amplification),
-                "voltage": c.voltage,
-            }
-            for c in file.channels
-        ],
-        "sha256_raw": file.events.sha256_raw(),
-        "spillover": None
-        if spillover is None
-        else {
-            "source": spillover.source,
-            "channels": list(spillover.channels),
-            "matrix": spillover.matrix.tolist(),
-            "identity": spillover.is_identity,
-        },
-        "well": file.well,
-        "plate": file.plate,
-        "acquired": acquired or None,
-        "repairs": [{"code": repair.code, "message": repair.message} for repair in file.repairs],
-    }
+def _card(path: Path, dataset: int | None, encoding: str, keywords: bool, opinions: bool) -> dict[str, Any]:
+    """The card of a file: its first data set (or the one asked for), with all of them where there are several."""
+    from aqp4flow.fcs import AUTO, read_datasets, read_fcs
+    from aqp4flow.fcs.second_opinion import second_opinions
+    from aqp4flow.report import filecard
+
+    sets = read_datasets(path, encoding) if dataset is None else (read_fcs(path, dataset, encoding),)
+    cards = []
+    for file in sets:
+        card = filecard.facts(file)
+        if keywords:
+            card["keywords"] = dict(file.keywords)
+        if opinions:
+            card["second_opinions"] = [filecard.opinion(one) for one in second_opinions(file)]
+        cards.append(card)
+    if len(cards) == 1:
+        return cards[0]
+    return {**cards[0], "measured_dataset": read_fcs(path, AUTO, encoding).dataset, "data_sets": cards}
 
 
-def _print_file(facts: dict[str, Any]) -> None:
-    typer.echo(f"{facts['file']}: {facts['version']}, {facts['n_events']} events, {facts['cytometer'] or 'no $CYT'}")
-    for label in ("well", "plate", "acquired"):
-        if facts[label]:
-            typer.echo(f"  {label:9} {facts[label]}")
-    for c in facts["channels"]:
-        stain = f"  {c['stain']}" if c["stain"] else ""
-        typer.echo(f"  channel {c['index']:>2} {c['name']}{stain}  ({c['bits']} bits)")
-    matrix = facts["spillover"]
-    if matrix:
-        note = " (the identity)" if matrix["identity"] else ""
-        typer.echo(f"  matrix    {matrix['source']}: {', '.join(matrix['channels'])}{note}")
-    for repair in facts["repairs"]:
-        typer.echo(f"  {repair['code']}: {repair['message']}")
-    for key, value in facts.get("keywords", {}).items():
-        typer.echo(f"  {key} = {value}")
+def _export(path: Path, dataset: int | None, encoding: str, out: Path) -> None:
+    """Write a data set anew; an existing file is never replaced, for it may be the cytometer's own."""
+    from aqp4flow.fcs import AUTO, read_fcs, rewritten
+
+    if out.exists():
+        raise InputError(str(out), "it exists already", "name a file that does not")
+    content = rewritten(read_fcs(path, dataset or AUTO, encoding))
+    try:
+        partial = out.with_name(f".{out.name}.part")
+        partial.write_bytes(content)
+        partial.replace(out)
+    except OSError as error:
+        raise StorageError(str(out), f"cannot be written: {error.strerror}", "choose another folder") from None
 
 
 def _finished(result: StudyResult, results: Path, as_json: bool) -> None:

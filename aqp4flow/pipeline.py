@@ -16,6 +16,7 @@ from aqp4flow.cytometry.gates import Columns, GateChannels, channels_needed
 from aqp4flow.cytometry.measure import Measured, Populations, measure
 from aqp4flow.errors import AnalysisError, ConfigError, FcsError, InputError
 from aqp4flow.fcs import FcsFile
+from aqp4flow.fcs.spillover import HARDWARE_SPILLOVER
 from aqp4flow.model import (
     FULLY_STAINED,
     NAN,
@@ -37,6 +38,7 @@ from aqp4flow.model import (
 if TYPE_CHECKING:
     from aqp4flow.cytometry.autogate import Learned
     from aqp4flow.cytometry.pictures import GatePicture
+    from aqp4flow.fcs.second_opinion import Opinion
 
 Progress = Callable[[str], None]
 
@@ -214,9 +216,10 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
             Check("plate", plate.name, code, "", "", Verdict.WARN, f"{sentence[:1].upper()}{sentence[1:]}.")
             for code, sentence in learned.remarks
         ]
+    checks += _second_opinions(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
     readings = _measure_all(opened, gates, setting, checks)
-    repairs = [repair for one in opened if one.file for repair in one.file.repairs]
+    repairs = [repair for one in opened if one.file for repair in (*one.file.repairs, *one.file.value_repairs)]
     repairs += [Repair(one.well.file, "refused", one.refusal) for one in opened if one.refusal]
     return PlateWells(
         plate=plate,
@@ -243,6 +246,9 @@ def _open(plate: Plate, well: Well, setting: Setting) -> _Opened:
     missing = [name for name in _wanted_channels(setting) if not any(c.name == name for c in file.channels)]
     if missing:
         return _Opened(well, None, None, f"the file has no channel {', '.join(missing)}")
+    changed = [repair.message for repair in file.repairs if repair.code == "data-seven-bit"]
+    if changed:
+        return _Opened(well, None, None, changed[0])
     spillover, refusal = _spillover_for(file, setting)
     return _Opened(well, None if refusal else file, spillover, refusal)
 
@@ -260,6 +266,9 @@ def _spillover_for(file: FcsFile, setting: Setting) -> tuple[Spillover | None, s
         return None, ""
     if setting.matrix is not None:
         return setting.matrix, ""
+    if file.spillover is not None and file.spillover.source == HARDWARE_SPILLOVER:
+        refusal = f"{HARDWARE_SPILLOVER} was subtracted by the cytometer already; set [compensation] source to none"
+        return None, "" if source == "auto" else refusal
     if file.spillover is not None:
         return (None if file.spillover.is_identity and source == "auto" else file.spillover), ""
     unusable = [repair.message for repair in file.repairs if repair.code == "spillover-unusable"]
@@ -374,6 +383,12 @@ def _flagged(
         if saturated:
             checks.append(saturated)
             flags.append("saturated")
+        if measured.not_finite:
+            flags.append("values-not-finite")
+            message = (
+                f"{measured.not_finite} gated events have no finite signal (NaN or infinite); MFI is of the others."
+            )
+            checks.append(Check("well", subject, "values-not-finite", measured.not_finite, "0", Verdict.WARN, message))
         if "no-partner" in flags:
             message = "No single control-cell well with the same serum, dilution and replicate: no shift."
             checks.append(Check("well", subject, "no-partner", "", "1 control well", Verdict.FAIL, message))
@@ -392,7 +407,17 @@ def _file_checks(plate: Plate, opened: Sequence[_Opened]) -> list[Check]:
         names = ", ".join(plate.unlisted[:5]) + (", ..." if len(plate.unlisted) > 5 else "")
         message = f"Files that the plate map does not name take no part: {names}."
         checks.append(Check("plate", plate.name, "unlisted-files", len(plate.unlisted), "0", Verdict.WARN, message))
+    checks += [_well_conflict(one) for one in opened if one.file and len(set(one.file.wells_said.values())) > 1]
     return checks + _voltage_checks(plate, opened)
+
+
+def _well_conflict(one: _Opened) -> Check:
+    """The plate map named file and well, so it decides; that the file itself contradicts it must be seen."""
+    said = one.file.wells_said if one.file else {}
+    words = ", ".join(f"{source} says {well}" for source, well in said.items())
+    subject = f"{one.well.plate}/{one.well.name}"
+    message = f"{one.well.file}: {words}; the plate map's well is taken."
+    return Check("well", subject, "well-conflict", len(set(said.values())), "1 well", Verdict.WARN, message)
 
 
 def _voltage_checks(plate: Plate, opened: Sequence[_Opened]) -> list[Check]:
@@ -408,17 +433,49 @@ def _voltage_checks(plate: Plate, opened: Sequence[_Opened]) -> list[Check]:
     return [Check("plate", plate.name, "voltages", len(voltages), "1 set of $PnV", Verdict.FAIL, message)]
 
 
+def _second_opinions(opened: Sequence[_Opened], which: str) -> list[Check]:
+    """Other readers asked about one well of the plate, or all: values that differ fail, a refusal is told."""
+    from aqp4flow.fcs.second_opinion import second_opinions
+
+    asked = [one for one in opened if one.file and one.file.n_events and not one.well.excluded]
+    first = [one for one in asked if one.well.role in FULLY_STAINED] or asked
+    chosen = {"all": asked, "one": first[:1], "off": []}[which]
+    return [_opinion_check(one, opinion) for one in chosen if one.file for opinion in second_opinions(one.file)]
+
+
+def _opinion_check(one: _Opened, opinion: Opinion) -> Check:
+    if opinion.differing:
+        verdict, what = Verdict.FAIL, f"reads other values in {', '.join(opinion.differing)}"
+    elif opinion.channels:
+        verdict, what = Verdict.PASS, f"reads the same values in all {len(opinion.channels)} channels"
+    else:
+        verdict, what = Verdict.PASS, f"cannot read the values ({opinion.text or opinion.data})"
+    code = f"second-opinion-{opinion.reader.lower()}"
+    message = f"{opinion.reader} {what} of {one.well.file}."
+    return Check("plate", one.well.plate, code, opinion.verdict, "same values", verdict, message)
+
+
 def _spillover_checks(plate: Plate, setting: Setting, opened: Sequence[_Opened]) -> list[Check]:
     """Which matrix was used, from where, and whether it can be trusted."""
     readable = [one for one in opened if one.file]
     matrices = _distinct([one.spillover for one in readable if one.spillover])
     without = [one.well.name for one in readable if one.spillover is None]
     checks = []
+    hardware = [
+        one
+        for one in readable
+        if one.file and one.file.spillover and not one.spillover and one.file.spillover.source == HARDWARE_SPILLOVER
+    ]
+    if hardware:
+        message = (
+            f"The cytometer subtracted spillover itself ({HARDWARE_SPILLOVER} in {len(hardware)} files); not again."
+        )
+        checks.append(Check("plate", plate.name, "hardware-compensation", len(hardware), "", Verdict.PASS, message))
     if not matrices:
         message = f"Not compensated: source is {setting.assay.compensation.source!r}, and no file has a matrix to use."
         if setting.assay.compensation.source == "none":
             message = "Not compensated, as the definition asks."
-        return [Check("plate", plate.name, "compensation", "none", "", Verdict.PASS, message)]
+        return [*checks, Check("plate", plate.name, "compensation", "none", "", Verdict.PASS, message)]
     source = ", ".join(dict.fromkeys(matrix.source for matrix in matrices))
     stains = any(well.role is Role.SINGLE_STAIN for well in plate.wells)
     also = " The single stains on the plate were not used." if stains else ""

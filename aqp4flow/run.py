@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from aqp4flow import __version__, pipeline, tables
-from aqp4flow.assay.definition import Assay, read_definition
+from aqp4flow.assay.definition import Assay, FcsSettings, read_definition
 from aqp4flow.assay.platemap import apply_overrides, read_plate_map
 from aqp4flow.cohort.visits import read_visits
 from aqp4flow.cytometry.compensation import read_matrix
 from aqp4flow.cytometry.gatingml import read_gatingml, write_gatingml
 from aqp4flow.errors import FcsError, InputError, SheetError, StorageError, raise_all
-from aqp4flow.fcs import FcsFile, read_fcs, well_of
+from aqp4flow.fcs import AUTO, FcsFile, read_fcs, wells_said
 from aqp4flow.model import Gate, Spillover, Visit
 from aqp4flow.pipeline import Plate, PlateWells, Progress, Setting, StudyResult
 from aqp4flow.sheet import find_table
@@ -62,7 +62,7 @@ def load_study(folder: Path, definition: Path | None = None) -> Study:
     plates, used = [], []
     for plate_folder in plate_folders:
         with _collected(problems):
-            plate, sheets = _load_plate(plate_folder, problems)
+            plate, sheets = _load_plate(plate_folder, assay.fcs if assay else FcsSettings(), problems)
             plates.append(plate)
             used += sheets
     visits = None
@@ -135,15 +135,15 @@ def _well_ending(suffix: str) -> bool:
     return len(suffix) == 4 and suffix[1].upper() in "ABCDEFGHIJKLMNOP" and suffix[2:].isdigit()
 
 
-def _load_plate(folder: Path, problems: list[InputError]) -> tuple[Plate, list[Path]]:
+def _load_plate(folder: Path, how: FcsSettings, problems: list[InputError]) -> tuple[Plate, list[Path]]:
     files = _fcs_files(folder)
     if not files:
         raise InputError(f"{folder.name}/", "no FCS files in it", "copy the cytometer's export here")
     map_path = find_table(folder, "plate")
     if map_path is None:
         raise SheetError(f"{folder.name}/", "no plate map", "add plate.csv: well, role, serum, dilution, replicate")
-    opened = _open_all(files, problems)
-    says = {name: file.well if isinstance(file, FcsFile) else well_of({}, name) for name, file in opened.items()}
+    opened = _open_all(files, how, problems)
+    says = {name: _wells_said(name, file) for name, file in opened.items()}
     wells, sheet_problems = read_plate_map(map_path, folder.name, says)
     problems += sheet_problems
     used = [map_path]
@@ -157,12 +157,18 @@ def _load_plate(folder: Path, problems: list[InputError]) -> tuple[Plate, list[P
     return Plate(folder.name, tuple(wells), opened, unlisted), used
 
 
-def _open_all(files: Sequence[Path], problems: list[InputError]) -> dict[str, FcsFile | FcsError]:
+def _wells_said(name: str, file: FcsFile | FcsError) -> list[str]:
+    keywords = file.keywords if isinstance(file, FcsFile) else {}
+    return list(dict.fromkeys(wells_said(keywords, name).values()))
+
+
+def _open_all(files: Sequence[Path], how: FcsSettings, problems: list[InputError]) -> dict[str, FcsFile | FcsError]:
     """Every file read as far as its keywords. What is not FCS at all is a problem; damage is the well's."""
     opened: dict[str, FcsFile | FcsError] = {}
+    dataset = AUTO if how.dataset == "auto" else how.dataset
     for path in files:
         try:
-            opened[path.name] = read_fcs(path)
+            opened[path.name] = read_fcs(path, dataset, how.text_encoding)
         except FcsError as error:
             opened[path.name] = error
             with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -95,15 +96,30 @@ def test_every_column_is_documented() -> None:
         assert f"`{column}`" in page, column
 
 
-def test_every_check_flag_and_repair_is_documented() -> None:
+def test_every_check_and_flag_is_documented() -> None:
     """Each code that the source can give stands in docs/checks.md."""
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "aqp4flow").rglob("*.py"))
     codes = set(re.findall(r'Check\([^"]*"(?:plate|well|run|patient|serum)",[^"]*?"([a-z-]+)"', source))
-    codes |= set(re.findall(r'Repair\([^"]*"([a-z0-9-]+)"', source))
     codes |= set(re.findall(r'flags(?:\.append\(|, )"([a-z-]+)"', source))
     assert len(codes) > 30
     page = _documented("checks.md")
     assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
+
+
+def test_the_repairs_documented_are_those_of_the_reader() -> None:
+    """The table in docs/fcs.md lists each code that the reader can give, and no other."""
+    table = _documented("fcs.md").split("## Repairs")[1].split("## Refused")[0]
+    documented = {
+        code for row in re.findall(r"^\|(.*?)\|", table, re.MULTILINE) for code in re.findall(r"`(\S+)`", row)
+    }
+    words = {
+        node.value
+        for path in (ROOT / "aqp4flow" / "fcs").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    codes = {word for word in words if re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", word)}
+    assert documented - {"refused"} == codes - {"utf-8", "latin-1", "hdr-t", "not-fcs"}
 
 
 def test_every_command_is_documented() -> None:

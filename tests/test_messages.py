@@ -175,11 +175,11 @@ def test_fcs_describes_a_file(study: Path, call) -> None:
     facts = json.loads(call("fcs", "--json", files[0]).stdout)
     assert list(facts) == [
         "file", "version", "cytometer", "n_events", "n_datasets", "dataset", "channels", "sha256_raw", "spillover",
-        "well", "plate", "acquired", "repairs",
+        "well", "plate", "acquired", "repairs", "wells_said", "acquired_end", "acquired_raw", "timestep",
     ]  # fmt: skip
     assert (facts["version"], facts["well"], facts["plate"], facts["repairs"]) == ("FCS3.1", "A01", "P001", [])
     assert set(facts["channels"][0]) == {
         "index", "name", "stain", "bits", "range", "gain", "amplification", "voltage",
     }  # fmt: skip
     assert len(json.loads(call("fcs", "--json", *files).stdout)) == 2
-    assert "channel  1 FSC-A" in call("fcs", files[0]).stdout
+    assert "channel    1 FSC-A, 32 bits, range 262144" in call("fcs", files[0]).stdout
