@@ -550,7 +550,12 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "no gain": (built(DATA, {**TWO, "$P2G": "x"}, "5"), "$P2G is 'x'; a gain is a number above 0", AGAIN),
     "log without range": (
         built(b"\1\0", {**described(["A"], 16, "I", P1E="4,1"), "$P1R": None}, "1"),
-        "$P1R is missing and $P1E needs it",
+        "$P1R is not a number above 0, and $P1E needs it",
+        AGAIN,
+    ),
+    "log with a range of 0": (
+        built(b"\1\0", described(["A"], 16, "I", P1E="4,1", P1R="0"), "1"),
+        "$P1R is not a number above 0, and $P1E needs it",
         AGAIN,
     ),
     "still being copied": (

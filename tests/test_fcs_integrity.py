@@ -112,6 +112,16 @@ def test_values_that_are_no_numbers_are_counted_by_channel(tmp_path: Path) -> No
     ]
 
 
+def test_a_signalling_nan_is_as_any_other(tmp_path: Path) -> None:
+    """Bits that make a processor complain when they are converted."""
+    data = struct.pack("<4I", 0x7FA00001, 0x42280000, 0x42280000, 0x42280000)
+    file = read(tmp_path, lying(data))
+    assert np.isnan(file.events.columns(["A"])[0]).tolist() == [True, False]
+    assert file.events.column("B").tolist() == [42.0, 42.0]
+    assert len(file.events.sha256_raw()) == 64
+    assert [repair.code for repair in file.value_repairs] == ["values-not-finite"]
+
+
 def test_values_beyond_any_detector_are_counted(tmp_path: Path) -> None:
     values = drawn(500)
     values[5:9, 0] = -3e38

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from aqp4flow.model import Channel, Values
 
 Buffer = Any  # bytes or mmap: anything numpy can look at
 _BLOCK = 1 << 19  # bytes of DATA worked on at a time: they stay in the processor's cache
+_quiet = np.errstate(invalid="ignore", over="ignore")  # NaN of any kind stays NaN, and is told by `value_repairs`
 
 
 def map_file(path: Path) -> Buffer:
@@ -160,6 +162,7 @@ class FcsEvents:
         matrix.flags.writeable = False
         return matrix
 
+    @_quiet
     def sha256_raw(self) -> str:
         """Hex SHA-256 over the C-ordered little-endian float64 matrix of the values as stored."""
         digest = hashlib.sha256()
@@ -173,6 +176,7 @@ class FcsEvents:
         """Linear values of the channel called `name`, float64, shape (count,)."""
         return self.columns([name])[0]
 
+    @_quiet
     def columns(self, names: Sequence[str]) -> list[Values]:
         """Linear values of several channels, each float64, shape (count,); DATA is gone through once."""
         wanted = [self.index(name) for name in names]
@@ -192,6 +196,7 @@ class FcsEvents:
                 return self._view(np.dtype(slot.plain), slot.offset, start, stop)
         return self._stored(index, start, stop)
 
+    @_quiet
     def linear(self, index: int) -> Values:
         """Linear values of channel `index` (from 0), whatever it is called, float64, shape (count,)."""
         return self._linear(self.stored(index).astype(np.float64), index)
@@ -206,6 +211,7 @@ class FcsEvents:
             return values * self.layout.timestep if self.layout.timestep else values
         return values / channel.gain if channel.gain != 1 else values
 
+    @_quiet
     def time(self) -> Values | None:
         """When each event passed, in seconds where $TIMESTEP is known, else in ticks; None without a time channel.
 
@@ -217,7 +223,9 @@ class FcsEvents:
             return None
         ticks = self.stored(low).astype(np.float64)
         if "time_msw" in names:
-            ticks += self.stored(names["time_msw"]).astype(np.float64) * 2.0 ** self.channels[low].bits
+            clock = self.channels[low]
+            turn = 2.0 ** (math.ceil(math.log2(clock.range)) if 1 < clock.range < math.inf else clock.bits)
+            ticks += self.stored(names["time_msw"]).astype(np.float64) * turn
         return ticks * self.layout.timestep if self.layout.timestep else ticks
 
     @cached_property

@@ -149,8 +149,8 @@ def _channel(keywords: Mapping[str, str], number: int, kind: str, notes: _Notes)
     name = keywords.get(f"{key}N", "").strip()
     top = _range(keywords.get(f"{key}R", ""), f"{key}R", notes)
     amplification = _amplification(keywords.get(f"{key}E", ""), f"{key}E", kind, notes)
-    if amplification[0] and math.isinf(top):
-        raise FcsError("", f"{key}R is missing and {key}E needs it", "export the file again")
+    if amplification[0] and not 0 < top < math.inf:
+        raise FcsError("", f"{key}R is not a number above 0, and {key}E needs it", "export the file again")
     if "," in name:
         notes.add("name-comma", "a comma in a channel's name, which lists of channels cannot hold", f"{key}N")
     return Channel(

@@ -207,7 +207,8 @@ def _collect(pairs: Sequence[tuple[str, str]], where: str, repairs: list[Repair]
             keywords[key] = value
             continue
         if keywords[key].strip() != value.strip() and (_DECIDING.fullmatch(key) or key in _INDISPENSABLE):
-            raise FcsError(where, f"{key} stands twice in TEXT: {keywords[key]!r} and {value!r}", "export it again")
+            what = f"{key} stands twice in TEXT: {keywords[key][:40]!r} and {value[:40]!r}"
+            raise FcsError(where, what, "export it again")
         twice.append(key)
     if twice:
         repairs.append(Repair(where, "keyword-twice", f"{_listed(twice)} given twice; the first value is kept"))

@@ -18,6 +18,7 @@ _SIDE_BY_SIDE = 64  # rows
 _ENOUGH = 10  # events from which a sign can be judged
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def value_repairs(events: FcsEvents) -> list[Repair]:
     """Remarks on all values of a data set, as stored; one pass over DATA in constant memory."""
     if not events.count:
@@ -68,7 +69,7 @@ def _remarks(
         remark("values-not-finite", f"{counted} events of {events.count} are NaN or infinite; they belong to no gate")
     if large.any():
         remark("values-huge", f"{_counted(names, large)} events of {events.count} lie beyond 1e20: no measurement")
-    if events.count > 1 and np.all(low == high):
+    if events.count > 1 and np.all(low == high) and not unusable.any():
         remark("values-constant", "every event has the same values")
     elif events.count >= _ENOUGH:
         below = [n for n, top in zip(names, high, strict=True) if -np.inf < top < 0 and not is_time(n)]
