@@ -446,6 +446,8 @@ def _second_opinions(opened: Sequence[_Opened], which: str) -> list[Check]:
 def _opinion_check(one: _Opened, opinion: Opinion) -> Check:
     if opinion.differing:
         verdict, what = Verdict.FAIL, f"reads other values in {', '.join(opinion.differing)}"
+    elif opinion.verdict == "differs":
+        verdict, what = Verdict.WARN, f"finds {' x '.join(map(str, opinion.shape))} events and channels"
     elif opinion.channels:
         verdict, what = Verdict.PASS, f"reads the same values in all {len(opinion.channels)} channels"
     else:

@@ -64,6 +64,13 @@ def test_a_transfer_in_text_mode_is_refused(tmp_path: Path) -> None:
     assert "a transfer in text mode changed the bytes" in said
 
 
+def test_line_ends_are_counted_across_the_seams_of_a_large_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("aqp4flow.fcs.integrity._CHUNK", 7)
+    test_a_transfer_in_text_mode_is_refused(tmp_path)
+
+
 def test_a_transfer_of_seven_bits_is_told(tmp_path: Path) -> None:
     bare = bytes(byte & 0x7F for byte in drawn(500).tobytes())
     assert codes(read(tmp_path, lying(bare))) == ["data-seven-bit"]

@@ -22,7 +22,18 @@ from aqp4flow.model import Channel, Values
 
 Buffer = Any  # bytes or mmap: anything numpy can look at
 _BLOCK = 1 << 19  # bytes of DATA worked on at a time: they stay in the processor's cache
+_LARGE = 1 << 25  # bytes of a mapping whose pages are worth letting go of
 _quiet = np.errstate(invalid="ignore", over="ignore")  # NaN of any kind stays NaN, and is told by `value_repairs`
+
+
+def release(buffer: Buffer, begin: int, end: int) -> None:
+    """Let go of the pages of a large mapping that have been looked at; asked for again, they come back.
+
+    `begin` and `end` are bytes of the mapping. Small mappings stay as they are: letting go costs more than it saves.
+    """
+    first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
+    if len(buffer) >= _LARGE and end > first and isinstance(buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        buffer.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
 def map_file(path: Path) -> Buffer:
@@ -69,7 +80,26 @@ class FcsEvents:
 
     def stored(self, index: int) -> NDArray[Any]:
         """Channel `index` (from 0) as stored, masked by $PnR when integer, shape (count,), native byte order."""
-        return self._stored(index, 0, self.count)
+        return self._gathered([index], [self._stored(index, 0, 0).dtype])[0]
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """Events from where up to where, in file order, few enough for the cache; what was looked at is let go of.
+
+        All of it each time: the system may have brought back pages beside those that were asked for.
+        """
+        step = max(1, _BLOCK // self.layout.record) if self.layout.kind != "A" else max(1, self.count)
+        for start in range(0, self.count, step):
+            stop = min(start + step, self.count)
+            yield start, stop
+            release(self.buffer, self.begin, self.begin + stop * self.layout.record)
+
+    def _gathered(self, indices: Sequence[int], types: Sequence[np.dtype[Any]]) -> list[NDArray[Any]]:
+        """Several channels as arrays of the types given, each of shape (count,); DATA is gone through once."""
+        found = [np.empty(self.count, dtype) for dtype in types]
+        for start, stop in self._spans():
+            for values, index in zip(found, indices, strict=True):
+                values[start:stop] = self._untouched(index, start, stop)
+        return found
 
     def _stored(self, index: int, start: int, stop: int) -> NDArray[Any]:
         if self.layout.kind == "A":
@@ -146,9 +176,8 @@ class FcsEvents:
         if self.layout.kind == "A":
             yield self.digits
             return
-        step = max(1, _BLOCK // self.layout.record)
-        for start in range(0, self.count, step):
-            yield self._records(start, min(start + step, self.count))
+        for start, stop in self._spans():
+            yield self._records(start, stop)
 
     @cached_property
     def raw(self) -> NDArray[Any]:
@@ -180,12 +209,7 @@ class FcsEvents:
     def columns(self, names: Sequence[str]) -> list[Values]:
         """Linear values of several channels, each float64, shape (count,); DATA is gone through once."""
         wanted = [self.index(name) for name in names]
-        found: list[Values] = [np.empty(self.count) for _ in wanted]
-        step = max(1, _BLOCK // self.layout.record) if self.layout.kind != "A" else max(1, self.count)
-        for start in range(0, self.count, step):
-            stop = min(start + step, self.count)
-            for values, index in zip(found, wanted, strict=True):
-                values[start:stop] = self._untouched(index, start, stop)
+        found = self._gathered(wanted, [np.dtype(np.float64)] * len(wanted))
         return [self._linear(values, index) for values, index in zip(found, wanted, strict=True)]
 
     def _untouched(self, index: int, start: int, stop: int) -> NDArray[Any]:
@@ -199,7 +223,7 @@ class FcsEvents:
     @_quiet
     def linear(self, index: int) -> Values:
         """Linear values of channel `index` (from 0), whatever it is called, float64, shape (count,)."""
-        return self._linear(self.stored(index).astype(np.float64), index)
+        return self._linear(self._gathered([index], [np.dtype(np.float64)])[0], index)
 
     def _linear(self, values: Values, index: int) -> Values:
         """As stored -> linear: log amplification undone, gain divided out, time in seconds (FCS 3.1, 3.2.20)."""

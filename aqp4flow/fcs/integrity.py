@@ -7,17 +7,21 @@ the offsets fit and every value is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from aqp4flow.errors import FcsError
-from aqp4flow.fcs.events import Buffer, FcsEvents
+from aqp4flow.fcs.events import Buffer, FcsEvents, release
 from aqp4flow.fcs.layout import Layout
 from aqp4flow.fcs.offsets import DataSpan
 from aqp4flow.model import Repair
 
 _PAGE = 4096  # file systems reserve, and copies arrive, in multiples of this
+_PAGES = 1024  # looked at in one go
 _CRC = 8  # FCS 3.0, 3.5: sixteen bits in up to eight digits after the last segment
 _SAMPLE = 512  # events looked at
+_CHUNK = 1 << 20  # bytes looked at in one go
 _LEAST_TAIL = 512  # bytes: fewer zeros at the end may be events
 _ENOUGH = 1024  # bytes from which chance can be ruled out
 _FEW, _LEAST_WRONG = 0.05, 20  # share and number of absurd values that is let pass
@@ -30,13 +34,13 @@ def refuse_unfilled(buffer: Buffer, begin: int, end: int, record: int, where: st
     `begin` and `end` (one past the last) count from the first byte of the file.
     """
     first_page, last_page = -(-begin // _PAGE), end // _PAGE
-    if last_page > first_page:
-        words = np.frombuffer(buffer, "<u8", (last_page - first_page) * _PAGE // 8, first_page * _PAGE)
-        pages = words.reshape(-1, _PAGE // 8)
-        for page in np.flatnonzero(pages[:, 0] == 0):
-            if not pages[page].any():
-                at = (first_page + int(page)) * _PAGE
-                raise _unfilled(where, f"{_PAGE} bytes from {at} are nothing but zero")
+    for first in range(first_page, last_page, _PAGES):
+        last = min(first + _PAGES, last_page)
+        words = np.frombuffer(buffer, "<u8", (last - first) * _PAGE // 8, first * _PAGE).reshape(-1, _PAGE // 8)
+        for page in np.flatnonzero(words[:, 0] == 0):
+            if not words[page].any():
+                raise _unfilled(where, f"{_PAGE} bytes from {(first + int(page)) * _PAGE} are nothing but zero")
+        release(buffer, begin, last * _PAGE)
     n_events = (end - begin) // record
     tail = begin + (n_events - n_events // 2) * record if n_events > 1 else begin
     tail = max(tail, min(last_page * _PAGE, end - max(16 * record, _LEAST_TAIL)))
@@ -53,11 +57,10 @@ def trailing_repairs(buffer: Buffer, last: int, end: int, where: str) -> list[Re
 
     Nothing, a CRC or padding is in order. Raises FcsError where the surplus is that of a transfer in text mode.
     """
-    if end - last <= _CRC or not bytes(buffer[last:end]).strip(b"\0 \r\n"):
+    if end - last <= _CRC or not any(chunk.strip(b"\0 \r\n") for chunk in _chunks(buffer, last, end)):
         return []
-    content = bytes(buffer[:end])
-    pairs = content.count(b"\r\n")
-    if pairs and pairs == content.count(b"\n") and end - last >= pairs:
+    pairs = _line_ends(buffer, end)
+    if pairs and pairs <= end - last <= pairs + _CRC:
         raise FcsError(
             where,
             f"every one of {pairs} line feeds follows a carriage return: a transfer in text mode changed the bytes",
@@ -65,6 +68,25 @@ def trailing_repairs(buffer: Buffer, last: int, end: int, where: str) -> list[Re
         )
     message = f"{end - last} bytes follow the last segment; not used"
     return [Repair(where, "bytes-after-data", message)]
+
+
+def _line_ends(buffer: Buffer, end: int) -> int:
+    """How many CR LF there are up to `end`; 0 as soon as an LF stands alone, as it does in any binary file."""
+    pairs, before = 0, b""
+    for piece in _chunks(buffer, 0, end):
+        chunk = before + piece
+        found = chunk.count(b"\r\n")
+        if found != chunk.count(b"\n"):
+            return 0
+        pairs += found
+        before = chunk[-1:] if chunk.endswith(b"\r") else b""
+    return pairs
+
+
+def _chunks(buffer: Buffer, begin: int, end: int) -> Iterator[bytes]:
+    for start in range(begin, end, _CHUNK):
+        yield bytes(buffer[start : min(start + _CHUNK, end)])
+        release(buffer, begin, min(start + _CHUNK, end))
 
 
 def is_plausible(buffer: Buffer, layout: Layout, span: DataSpan) -> bool:

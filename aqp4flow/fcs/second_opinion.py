@@ -6,9 +6,10 @@ A reader that refuses a file has no opinion.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from aqp4flow.fcs.reader import FcsFile
 
-AGREES, ROUNDED, DIFFERS = "agrees", "agrees as float32", "differs"
+AGREES, ROUNDED, DIFFERS, REFUSES = "agrees", "agrees as float32", "differs", "refuses"
 _OWN_WORDS = ("__header__",)  # fcsparser's own additions to the keywords
 
 Text = Mapping[str, str]
@@ -27,23 +28,24 @@ Read = tuple[Text, "Callable[[], NDArray[Any]]"]  # keywords, and how to get at 
 class Opinion:
     """One reader's view. `text` and `data` are empty, or why the reader refuses the one or the other.
 
-    `keywords` holds those that differ: name -> (ours, theirs), None where one has it not; `channels` says for
-    each channel in file order whether its values agree.
+    `keywords` holds those that differ: name -> (ours, theirs), None where one has it not. `shape` is the number of
+    events and channels found; where it is ours, `channels` says of each channel in file order whether its values agree.
     """
 
     reader: str
-    text: str
-    data: str
-    n_keywords: int
-    keywords: Mapping[str, tuple[str | None, str | None]]
-    channels: tuple[tuple[str, str], ...]
+    text: str = ""
+    data: str = ""
+    n_keywords: int = 0
+    keywords: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+    channels: tuple[tuple[str, str], ...] = ()
 
     @property
     def verdict(self) -> str:
-        """`differs` when a value does, `agrees` when all were compared, else `refuses`."""
-        if any(verdict == DIFFERS for _, verdict in self.channels):
+        """`differs` when a value or the number of events does, `agrees` when all were compared, else `refuses`."""
+        if self.differing or (self.shape and not self.channels):
             return DIFFERS
-        return AGREES if self.channels else "refuses"
+        return AGREES if self.channels else REFUSES
 
     @property
     def differing(self) -> tuple[str, ...]:
@@ -62,16 +64,18 @@ def _opinion(file: FcsFile, reader: str, read: Callable[[FcsFile], Read]) -> Opi
         try:
             text, values = read(file)
         except Exception as error:  # whatever another reader trips over is its opinion
-            return Opinion(reader, _said(error), "the text was refused", 0, {}, ())
+            return Opinion(reader, text=_said(error))
+        matrix, refusal = None, ""
         try:
-            channels, refusal = _compared(file, values()), ""
+            matrix = values()
         except Exception as error:
-            channels, refusal = (), _said(error)
+            refusal = _said(error)
     ours = {_bare(key): value.strip() for key, value in file.keywords.items()}
     theirs = {_bare(key): str(value).strip() for key, value in text.items() if key not in _OWN_WORDS}
     unlike = {key: (ours.get(key), theirs.get(key)) for key in sorted(ours.keys() | theirs.keys())}
     unlike = {key: pair for key, pair in unlike.items() if pair[0] != pair[1]}
-    return Opinion(reader, "", refusal, len(ours), unlike, channels)
+    shape, channels = ((), ()) if matrix is None else (matrix.shape, _compared(file, matrix))
+    return Opinion(reader, "", refusal, len(ours), unlike, shape, channels)
 
 
 def _said(error: Exception) -> str:
@@ -84,9 +88,9 @@ def _bare(key: str) -> str:
 
 
 def _compared(file: FcsFile, theirs: NDArray[Any]) -> tuple[tuple[str, str], ...]:
-    if theirs.shape != (file.n_events, len(file.channels)):
-        raise ValueError(f"{theirs.shape[0]} events of {theirs.shape[1:]} channels, ours {file.raw.shape}")
     raw = file.raw
+    if theirs.shape != raw.shape:
+        return ()
     return tuple((c.name, _verdict(raw[:, i], theirs[:, i])) for i, c in enumerate(file.channels))
 
 
@@ -100,18 +104,21 @@ def _verdict(ours: NDArray[Any], theirs: NDArray[Any]) -> str:
 
 
 def _flowio(file: FcsFile) -> Read:
+    """FlowIO, which refuses an end of DATA one byte too high unless told that this is known."""
     import flowio
 
+    known = any(repair.code == "data-end-off-by-one" for repair in file.repairs)
     if file.n_datasets > 1:
-        data = flowio.read_multiple_data_sets(str(file.path))[file.dataset - 1]
+        data = flowio.read_multiple_data_sets(str(file.path), ignore_offset_error=known)[file.dataset - 1]
     else:
-        data = flowio.FlowData(str(file.path))
+        data = flowio.FlowData(str(file.path), ignore_offset_error=known)
     return data.text, lambda: data.as_array(preprocess=False)
 
 
 def _fcsparser(file: FcsFile) -> Read:
     import fcsparser
 
+    logging.getLogger("fcsparser").setLevel(logging.CRITICAL)  # it talks where our own talk goes
     where = {"data_set": file.dataset - 1, "channel_naming": "$PnN"}
     text = fcsparser.parse(str(file.path), meta_data_only=True, **where)
 

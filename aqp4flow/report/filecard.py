@@ -73,6 +73,7 @@ def opinion(one: Opinion) -> dict[str, Any]:
         "verdict": one.verdict,
         "refuses_text": one.text or None,
         "refuses_data": one.data or None,
+        "shape": list(one.shape) or None,
         "channels": dict(one.channels),
         "keywords_compared": one.n_keywords,
         "keywords_differing": {key: {"ours": a, "theirs": b} for key, (a, b) in one.keywords.items()},
@@ -135,6 +136,8 @@ def _opinion_line(one: dict[str, Any]) -> str:
     differing = [name for name, verdict in one["channels"].items() if verdict == "differs"]
     if differing:
         values = f"differs in {', '.join(differing)}"
+    elif one["verdict"] == "differs":
+        values = f"finds {' x '.join(map(str, one['shape']))} events and channels"
     elif one["refuses_data"]:
         values = f"refuses DATA: {one['refuses_data']}"
     else:
