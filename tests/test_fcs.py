@@ -161,9 +161,10 @@ def test_seven_bits_stand_in_bytes(tmp_path: Path) -> None:
     assert codes(file) == ["bits-rounded-up"]
 
 
-def test_a_range_too_large_for_a_number_masks_nothing(tmp_path: Path) -> None:
-    """`1e400` is no finite number: the range is unknown, and said to be."""
-    file = read(tmp_path, built(b"\xff\xff", described(["A"], 16, "I", P1R="1e400"), "1"))
+@pytest.mark.parametrize("top", ["1e400", "1,024", "1_024", "nan", "0x400", "x", "\u0661\u0660"])
+def test_a_range_that_is_no_plain_number_masks_nothing(top: str, tmp_path: Path) -> None:
+    """`1,024` could be 1024 or about 1: the range is unknown, and said to be."""
+    file = read(tmp_path, built(b"\xff\xff", described(["A"], 16, "I", P1R=top), "1"))
     assert file.raw.tolist() == [[0xFFFF]]
     assert codes(file) == ["range-missing"]
 
@@ -188,6 +189,8 @@ def test_the_values_cannot_be_written_to(tmp_path: Path) -> None:
         (" 4.0, 0.1024", 0, 0.1024),
         ("4,0,0,1", 512, 10.0),  # decimal commas: 4.0 and 0.1
         ("0,0", 512, 512.0),
+        ("0", 512, 512.0),
+        ("0.0,0.0", 512, 512.0),
     ],
 )
 def test_log_amplification_is_undone(amplification: str, stored: int, wanted: float, tmp_path: Path) -> None:
@@ -208,7 +211,7 @@ def test_log_amplification_of_floats_is_ignored_and_said(tmp_path: Path) -> None
     [
         ("2", 3.0, []),
         ("0", 6.0, ["gain-zero"]),
-        ("0,5", 12.0, []),
+        ("0,5", 12.0, ["gain-decimal-comma"]),
         ("1.0", 6.0, []),
         (" ", 6.0, []),
     ],
@@ -218,6 +221,18 @@ def test_gain_is_divided_out(gain: str, wanted: float, said: list[str], tmp_path
     assert file.events.column("A").tolist() == [wanted]
     assert file.raw.tolist() == [[6.0]]
     assert codes(file) == said
+
+
+def test_time_is_never_logarithmic(tmp_path: Path) -> None:
+    file = read(tmp_path, built(b"\x10\0", {**described(["Time"], 16, "I", P1E="4,1"), "$TIMESTEP": "0.5"}, "1"))
+    assert file.events.column("Time").tolist() == [8.0]
+    assert codes(file) == ["log-on-time"]
+
+
+def test_log_amplification_holds_for_digits_too(tmp_path: Path) -> None:
+    file = read(tmp_path, built(b"512 256", described(["A"], kind="A", top=1024, P1B="*", P1E="4,1"), "2"))
+    assert file.events.column("A").tolist() == pytest.approx([100.0, 10.0])
+    assert file.raw.tolist() == [[512.0], [256.0]]
 
 
 def test_the_gain_of_a_time_channel_may_be_anything(tmp_path: Path) -> None:
@@ -318,6 +333,41 @@ def test_more_events_than_promised_are_cut_to_the_promise_and_said(tmp_path: Pat
     assert [(repair.code, repair.message) for repair in file.repairs] == [
         ("tot-too-small", "DATA holds 5 events, $TOT says 4; the first 4 are read")
     ]
+
+
+@pytest.mark.parametrize(
+    ("bits", "stored", "says"),
+    [
+        (16, "<u4", "8 bytes an event ($TOT is 50), $PnB add up to 4"),
+        (32, "<u2", "4 bytes an event ($TOT is 50), $PnB add up to 8"),
+    ],
+)
+def test_words_of_another_width_than_promised_are_not_read_as_events(
+    bits: int, stored: str, says: str, tmp_path: Path
+) -> None:
+    """$TOT could be wrong, or $PnB: twice as many half events would look like events."""
+    data = (np.arange(100) + 1000).astype(stored).tobytes()
+    said = refusal(tmp_path, built(data, described(["A", "B"], bits, "I", 65536), "50"))
+    assert said == f"well.fcs: DATA has {says}\nhint: the file contradicts itself; export it again"
+
+
+def test_events_that_were_not_promised_are_not_overlooked(tmp_path: Path) -> None:
+    assert "$TOT is 0, and the place of DATA" in refusal(tmp_path, built(DATA, TWO, "0"))
+
+
+def test_without_a_total_two_places_are_not_chosen_from(tmp_path: Path) -> None:
+    content = built(DATA, TWO, None, header=(0, -16))
+    assert "$TOT is absent, and HEADER and TEXT place DATA differently" in refusal(tmp_path, content)
+
+
+def test_the_end_of_text_may_be_the_first_byte_of_data(tmp_path: Path) -> None:
+    """As writers leave it who count one past the last byte."""
+    for data in (DATA, b"/" + DATA[1:], b"\x80" + DATA[1:]):
+        content = built(data, TWO, "5")
+        last = int(content[18:26])
+        file = read(tmp_path, content[:18] + f"{last + 1:8d}".encode() + content[26:])
+        assert file.events.buffer[file.data.begin : file.data.end] == data
+        assert "text-end-off-by-one" in codes(file)
 
 
 def test_no_events_are_no_failure(tmp_path: Path) -> None:
@@ -550,17 +600,22 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "no gain": (built(DATA, {**TWO, "$P2G": "x"}, "5"), "$P2G is 'x'; a gain is a number above 0", AGAIN),
     "log without range": (
         built(b"\1\0", {**described(["A"], 16, "I", P1E="4,1"), "$P1R": None}, "1"),
-        "$P1R is not a number above 0, and $P1E needs it",
+        "$P1R is not a number above 1, and $P1E needs it",
+        AGAIN,
+    ),
+    "a range with a comma": (
+        built(b"\1\0", described(["A"], 16, "I", P1E="4,1", P1R="1,024"), "1"),
+        "$P1R is not a number above 1, and $P1E needs it",
         AGAIN,
     ),
     "log with a range of 0": (
         built(b"\1\0", described(["A"], 16, "I", P1E="4,1", P1R="0"), "1"),
-        "$P1R is not a number above 0, and $P1E needs it",
+        "$P1R is not a number above 1, and $P1E needs it",
         AGAIN,
     ),
     "still being copied": (
         built(floats(*EVENTS[:4]) + bytes(4 * 8), TWO, "8"),
-        "the last 32 bytes of DATA are nothing but zero",
+        f"32 bytes from {len(built(DATA, TWO, '8')) - 8} are nothing but zero",
         "the file was still being copied; wait, then copy it again",
     ),
     "two totals": (

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from aqp4flow.errors import FcsError
+from aqp4flow.errors import FcsError, IncompleteError
 from aqp4flow.fcs import datasets as sets
 from aqp4flow.fcs.events import Buffer, map_file
 from aqp4flow.fcs.integrity import refuse_unfilled
 from aqp4flow.fcs.layout import parse_layouts
-from aqp4flow.fcs.offsets import Segments, expected_data
-from aqp4flow.fcs.text import HEADER_LENGTH, Header, parse_header, parse_text
+from aqp4flow.fcs.offsets import expected_data
+from aqp4flow.fcs.segments import Segments, read_segments
+from aqp4flow.fcs.text import HEADER_LENGTH, Header, parse_header
 
 
 class State(StrEnum):
@@ -51,6 +51,8 @@ def completeness(path: str | os.PathLike[str]) -> Completeness:
             number += 1
     except _NotWholeError as found:
         return found.completeness
+    except IncompleteError as error:
+        return Completeness(State.INCOMPLETE, error.what)
     return Completeness(State.COMPLETE, f"{number} data sets" if number > 1 else "all bytes are there")
 
 
@@ -65,34 +67,29 @@ class _NotWholeError(Exception):
 def _data_set(buffer: Buffer, begin: int, where: str) -> int | None:
     """Where the next data set begins, None for the last and for one that is there but makes no sense."""
     own = buffer if begin == 0 else memoryview(buffer)[begin:]
-    header = _header(own, where)
-    segments = _text(own, header, where) if header else None
+    segments = _segments(own, where)
     if segments is None:
         return None
-    keywords, size = segments.keywords, segments.size
+    _data(buffer, begin, segments)
+    for name, (first, last) in {"supplemental TEXT": segments.supplement(), "ANALYSIS": segments.analysis()}.items():
+        if 0 < first < last and last > segments.size:  # an end one too high is nothing that is missing
+            raise _NotWholeError(f"{name} is cut short", last + 1 - segments.size)
+    return _next(buffer, begin, segments)
+
+
+def _data(buffer: Buffer, begin: int, segments: Segments) -> None:
     try:
-        layouts, _ = parse_layouts(keywords, where)
+        layouts, _ = parse_layouts(segments.keywords, segments.where)
         span = expected_data(segments, layouts)
     except FcsError:
-        return None
-    if span is not None:
-        record = layouts[0].record or 1
-        if span.end > size:
-            missing = span.end - max(size, span.begin)
-            raise _NotWholeError("DATA are cut short", span.end - size, -(-missing // record))
-        try:
-            refuse_unfilled(buffer, begin + span.begin, begin + span.end, record, where)
-        except FcsError as error:
-            raise _NotWholeError(error.what) from None
-    _further_segments(segments)
-    return _next(buffer, begin, keywords)
-
-
-def _further_segments(segments: Segments) -> None:
-    """ANALYSIS and supplemental TEXT; an end one too high is nothing that is missing."""
-    for name, (begin, end) in {"supplemental TEXT": segments.supplement(), "ANALYSIS": segments.analysis()}.items():
-        if 0 < begin < end and end > segments.size:
-            raise _NotWholeError(f"{name} is cut short", end + 1 - segments.size)
+        return
+    if span is None:
+        return
+    record = layouts[0].record or 1
+    if span.end > segments.size:
+        missing = span.end - max(segments.size, span.begin)
+        raise _NotWholeError("DATA are cut short", span.end - segments.size, -(-missing // record))
+    refuse_unfilled(buffer, begin + span.begin, begin + span.end, record, segments.where)
 
 
 def _header(own: Buffer, where: str) -> Header | None:
@@ -112,23 +109,24 @@ def _header(own: Buffer, where: str) -> Header | None:
         return None
 
 
-def _text(own: Buffer, header: Header, where: str) -> Segments | None:
-    first, last = header.text
+def _segments(own: Buffer, where: str) -> Segments | None:
+    header = _header(own, where)
+    if header is None:
+        return None
+    last = header.text[1]
     if last >= len(own):
         raise _NotWholeError("TEXT is cut short", last + 1 - len(own))
-    segment = bytes(own[first : last + 1])
     try:
-        keywords, _ = parse_text(segment, where)
-    except FcsError as error:
-        if bytes(16) in segment:
-            raise _NotWholeError(f"TEXT is not filled in: {error.what}") from None
+        return read_segments(own, where)[0]
+    except IncompleteError:
+        raise
+    except FcsError:
         return None
-    return Segments(header, keywords, len(own), where)
 
 
-def _next(buffer: Buffer, begin: int, keywords: Mapping[str, str]) -> int | None:
-    after, problem = sets.following(keywords, begin, buffer, len(buffer))
-    announced = keywords.get("$NEXTDATA", "").strip()
+def _next(buffer: Buffer, begin: int, segments: Segments) -> int | None:
+    after, problem = sets.following(segments, begin, buffer)
+    announced = segments.keywords.get("$NEXTDATA", "").strip()
     if after is not None or not problem or not (announced.isascii() and announced.isdigit()):
         return after
     place = begin + int(announced[:20])

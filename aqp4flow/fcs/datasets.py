@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from aqp4flow.fcs.events import Buffer
 from aqp4flow.fcs.layout import Layout
+from aqp4flow.fcs.segments import Segments
 from aqp4flow.fcs.text import HEADER_LENGTH
 from aqp4flow.model import Channel
 
@@ -18,20 +20,21 @@ _DETECTOR = re.compile(r"(FS|SS|FL\d+)\b[ _-]*(.*)", re.IGNORECASE)
 _FEATURES = {"A": "INT", "H": "PEAK", "W": "TOF"}
 
 
-def following(keywords: Mapping[str, str], begin: int, buffer: bytes, size: int) -> tuple[int | None, str]:
+def following(segments: Segments, begin: int, buffer: Buffer) -> tuple[int | None, str]:
     """Where the next data set begins in the file, and what is wrong with $NEXTDATA if something is.
 
     `begin` is where this one begins: offsets count from there (FCS 3.1, 3.2.20), though some writers count from
-    the file's first byte.
+    the file's first byte. The next one begins after this one's TEXT, so that no byte is gone through twice.
     """
-    text = keywords.get("$NEXTDATA", "").strip()
+    size, least = len(buffer), begin + segments.header.text[1] + 1
+    text = segments.keywords.get("$NEXTDATA", "").strip()
     if not text or (text.isascii() and text.isdigit() and int(text[:20]) == 0):
         return None, ""
     if not (text.isascii() and text.isdigit()) or len(text) > 20:
         return None, f"$NEXTDATA is {text[:20]!r}, not a number"
     offset = int(text)
     for place in dict.fromkeys((begin + offset, offset)):
-        if begin + HEADER_LENGTH <= place <= size - HEADER_LENGTH and bytes(buffer[place : place + 3]) == b"FCS":
+        if least <= place <= size - HEADER_LENGTH and bytes(buffer[place : place + 3]) == b"FCS":
             return place, ""
     if begin + offset >= size:
         return None, f"$NEXTDATA is {offset}, beyond the end of the file"

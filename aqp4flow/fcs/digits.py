@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from aqp4flow.errors import FcsError
+from aqp4flow.errors import FcsError, IncompleteError
 from aqp4flow.fcs.layout import Layout
 from aqp4flow.model import Values
 
 _LONGEST = 20  # digits of the largest 64-bit integer
-_SEPARATORS = bytes.maketrans(b",\t\r\n\f\0", b"      ")
+_SEPARATORS = bytes.maketrans(b",\t\r\n\f", b"     ")
 _HINT = "export as FCS 3.1"
 
 
 def numbers(segment: bytes, layout: Layout, n_events: int, where: str) -> Values:
     """All values, float64, shape (n_events, n_channels); raises FcsError unless there are just that many."""
+    if b"\0" in segment:
+        raise IncompleteError(where, f"byte {segment.index(0)} of DATA is zero where digits should stand")
     if layout.record:
         return _fixed(segment, [channel.bits for channel in layout.channels], where)
     return _delimited(segment, n_events, len(layout.channels), where)

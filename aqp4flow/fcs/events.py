@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.errors import FcsError
+from aqp4flow.errors import FcsError, listed
 from aqp4flow.fcs.digits import numbers
 from aqp4flow.fcs.layout import TIME_NAMES, Layout, Slot
 from aqp4flow.model import Channel, Values
@@ -71,7 +71,7 @@ class FcsEvents:
         """Position of a channel by $PnN; raises FcsError when there is none or more than one."""
         found = [i for i, channel in enumerate(self.channels) if channel.name == name]
         if len(found) != 1:
-            names = ", ".join(channel.name for channel in self.channels)
+            names = listed([channel.name for channel in self.channels], 40)
             what = "no channel" if not found else f"{len(found)} channels"
             raise FcsError(self.where, f"{what} called {name!r}", f"the file has {names}")
         return found[0]

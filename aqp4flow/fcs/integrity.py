@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from aqp4flow.errors import FcsError
+from aqp4flow.errors import FcsError, IncompleteError
 from aqp4flow.fcs.events import Buffer, FcsEvents, release
 from aqp4flow.fcs.layout import Layout
 from aqp4flow.fcs.offsets import DataSpan
@@ -23,33 +23,40 @@ _CRC = 8  # FCS 3.0, 3.5: sixteen bits in up to eight digits after the last segm
 _SAMPLE = 512  # events looked at
 _CHUNK = 1 << 20  # bytes looked at in one go
 _LEAST_TAIL = 512  # bytes: fewer zeros at the end may be events
+_LEAST_EVENTS = 2  # in a part of a page
+_LEAST_TO_CLAIM = 3  # at the end of a small DATA
 _ENOUGH = 1024  # bytes from which chance can be ruled out
 _FEW, _LEAST_WRONG = 0.05, 20  # share and number of absurd values that is let pass
 _SMALL, _LARGE = 1e-20, 1e20  # no detector's value lies outside, except 0
 
 
 def refuse_unfilled(buffer: Buffer, begin: int, end: int, record: int, where: str) -> None:
-    """Raise FcsError where a whole page of DATA, or the end of it, is nothing but zero bytes.
+    """Raise IncompleteError where a page of DATA, a part of one, or the end of DATA is nothing but zero bytes.
 
-    `begin` and `end` (one past the last) count from the first byte of the file.
+    `begin` and `end` (one past the last) count from the first byte of the file. Of a page that DATA share with
+    other bytes the part must hold two events: one alone may be a cytometer's.
     """
     first_page, last_page = -(-begin // _PAGE), end // _PAGE
+    for part in ((begin, min(first_page * _PAGE, end)), (max(last_page * _PAGE, begin), end)):
+        if part[1] - part[0] >= _LEAST_EVENTS * record and (part != (begin, end)):
+            _refuse_zeros(buffer, part, where)
     for first in range(first_page, last_page, _PAGES):
         last = min(first + _PAGES, last_page)
         words = np.frombuffer(buffer, "<u8", (last - first) * _PAGE // 8, first * _PAGE).reshape(-1, _PAGE // 8)
         for page in np.flatnonzero(words[:, 0] == 0):
             if not words[page].any():
-                raise _unfilled(where, f"{_PAGE} bytes from {(first + int(page)) * _PAGE} are nothing but zero")
+                raise IncompleteError(where, f"{_PAGE} bytes from {(first + int(page)) * _PAGE} are nothing but zero")
         release(buffer, begin, last * _PAGE)
-    n_events = (end - begin) // record
-    tail = begin + (n_events - n_events // 2) * record if n_events > 1 else begin
-    tail = max(tail, min(last_page * _PAGE, end - max(16 * record, _LEAST_TAIL)))
-    if end > tail and not np.frombuffer(buffer, "u1", end - tail, tail).any():
-        raise _unfilled(where, f"the last {end - tail} bytes of DATA are nothing but zero")
+    half = (end - begin) // record // 2 * record
+    tail = min(half, max(16 * record, _LEAST_TAIL))
+    if tail >= _LEAST_TO_CLAIM * record:
+        _refuse_zeros(buffer, (end - tail, end), where)
 
 
-def _unfilled(where: str, what: str) -> FcsError:
-    return FcsError(where, what, "the file was still being copied; wait, then copy it again")
+def _refuse_zeros(buffer: Buffer, part: tuple[int, int], where: str) -> None:
+    begin, end = part
+    if not np.frombuffer(buffer, "u1", end - begin, begin).any():
+        raise IncompleteError(where, f"{end - begin} bytes from {begin} are nothing but zero")
 
 
 def trailing_repairs(buffer: Buffer, last: int, end: int, where: str) -> list[Repair]:

@@ -6,15 +6,19 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 
-from aqp4flow.errors import FcsError
+from aqp4flow.errors import FcsError, listed
 from aqp4flow.fcs.text import whole_number
 from aqp4flow.model import Channel, Repair
 
 TIME_NAMES = ("time", "hdr-t")
 _CLOCKS = re.compile(r"(computed )?time[ _]?(2|msw|lsw)?|hdr-t|event.?(number|#|count)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+_PADDING = " \0\r\n\t"
+_LEAST_GAIN, _MOST_GAIN = 1e-6, 1e6
+_LONGEST_TICK = 1e6  # seconds
 _MOST_CHANNELS = 10_000
 _EXPORT = "export as FCS 3.1"
 
@@ -59,7 +63,7 @@ class Layout:
     timestep: float | None
     exact_bits: bool = True
 
-    @property
+    @cached_property
     def record(self) -> int:
         """Bytes an event takes; 0 where it varies (delimited ASCII)."""
         if self.kind == "A":
@@ -124,7 +128,7 @@ class _Notes:
 
     def repairs(self) -> tuple[Repair, ...]:
         return tuple(
-            Repair("", code, f"{', '.join(subjects)}: {message}" if subjects[0] else message)
+            Repair("", code, f"{listed(subjects)}: {message}" if subjects[0] else message)
             for (code, message), subjects in self._found.items()
         )
 
@@ -149,8 +153,11 @@ def _channel(keywords: Mapping[str, str], number: int, kind: str, notes: _Notes)
     name = keywords.get(f"{key}N", "").strip()
     top = _range(keywords.get(f"{key}R", ""), f"{key}R", notes)
     amplification = _amplification(keywords.get(f"{key}E", ""), f"{key}E", kind, notes)
-    if amplification[0] and not 0 < top < math.inf:
-        raise FcsError("", f"{key}R is not a number above 0, and {key}E needs it", "export the file again")
+    if amplification[0] and is_time(name):
+        notes.add("log-on-time", "asks for log amplification of time; ignored", f"{key}E")
+        amplification = (0.0, 0.0)
+    if amplification[0] and not 1 < top < math.inf:
+        raise FcsError("", f"{key}R is not a number above 1, and {key}E needs it", "export the file again")
     if "," in name:
         notes.add("name-comma", "a comma in a channel's name, which lists of channels cannot hold", f"{key}N")
     return Channel(
@@ -180,15 +187,13 @@ def _bits(keywords: Mapping[str, str], number: int, kind: str) -> int:
 
 def _number(text: str) -> float | None:
     """A finite number as writers leave it, blanks and a decimal comma allowed; None when it is not one."""
-    try:
-        found = float(text.strip().replace(",", "."))
-    except ValueError:
-        return None
+    text = text.strip(_PADDING)
+    found = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.inf
     return found if math.isfinite(found) else None
 
 
 def _range(text: str, key: str, notes: _Notes) -> float:
-    top = _number(text)
+    top = None if "," in text else _number(text)  # 1,024 could be 1024 or about 1
     if top is None:
         notes.add("range-missing", "no number; values are not masked and no upper end is known", key)
         return math.inf
@@ -200,10 +205,12 @@ def _gain(text: str, key: str, notes: _Notes, *, matters: bool) -> float:
     if not text.strip():
         return 1.0
     gain = _number(text)
-    if gain is None or gain < 0:
+    if gain is None or not (gain == 0 or _LEAST_GAIN <= gain <= _MOST_GAIN):
         if not matters:
             return 1.0
         raise FcsError("", f"{key} is {text[:40]!r}; a gain is a number above 0", "export the file again")
+    if "," in text:
+        notes.add("gain-decimal-comma", f"a gain of {text.strip()[:40]!r}; read as {gain:g}", key)
     if gain == 0:
         notes.add("gain-zero", "a gain of 0; taken as 1", key)
         return 1.0
@@ -215,8 +222,8 @@ def _amplification(text: str, key: str, kind: str, notes: _Notes) -> tuple[float
     if not text.strip():
         notes.add("amplification-missing", "missing; taken as linear", key)
         return 0.0, 0.0
-    pair = _two_numbers(text)
-    if kind != "I":
+    pair = (0.0, 0.0) if _number(text) == 0 else _two_numbers(text)
+    if kind in ("F", "D"):
         if pair is None or pair[0]:
             notes.add("log-on-floats", "asks for log amplification of values that are not integers; ignored", key)
         return 0.0, 0.0
@@ -262,7 +269,7 @@ def _timestep(keywords: Mapping[str, str], channels: tuple[Channel, ...], notes:
     if not text or not any(channel.name.lower() in TIME_NAMES for channel in channels):
         return None
     step = _number(text)
-    if step is None or step <= 0:
+    if step is None or not 0 < step <= _LONGEST_TICK:
         notes.add("timestep-unreadable", f"$TIMESTEP is {text[:40]!r}, not a number; time stays in ticks")
         return None
     if "," in text:
@@ -287,7 +294,7 @@ def _binary_layouts(
     exact = all(channel.bits % 8 == 0 for channel in channels)
     if not exact:
         odd = [f"$P{channel.index}B" for channel in channels if channel.bits % 8]
-        notes.add("bits-rounded-up", f"not whole bytes ({', '.join(odd[:6])}); the length of DATA decides the width")
+        notes.add("bits-rounded-up", f"not whole bytes ({listed(odd)}); the length of DATA decides the width")
     options = (in_bytes,) if exact or in_words == in_bytes else (in_bytes, in_words)
     order = _byte_order(byteord, max(in_bytes), notes)
     layouts = []

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from aqp4flow.errors import FcsError
 from aqp4flow.fcs.layout import Layout
-from aqp4flow.fcs.text import HEADER_LENGTH, Header, Span, whole_number
+from aqp4flow.fcs.segments import Segments
+from aqp4flow.fcs.text import Span, whole_number
 from aqp4flow.model import Repair
 
 _AGAIN = "export the file again"
@@ -22,57 +23,6 @@ class DataSpan:
     n_events: int
 
 
-@dataclass(frozen=True)
-class Segments:
-    """What is known of where things lie in a data set of `size` bytes."""
-
-    header: Header
-    keywords: Mapping[str, str]
-    size: int
-    where: str
-
-    def spans(self) -> dict[str, Span]:
-        """The places of DATA that are named: HEADER's, then TEXT's."""
-        spans = {"HEADER": self.header.data}
-        numbers = [_place(self.keywords.get(key, "")) for key in ("$BEGINDATA", "$ENDDATA")]
-        if numbers[0] is not None and numbers[1] is not None:
-            spans["TEXT"] = (numbers[0], numbers[1])
-        return {name: span for name, span in spans.items() if span[0] > 0}
-
-    def holds(self, begin: int, end: int) -> bool:
-        """Whether bytes from `begin` up to `end` lie in the data set and outside its HEADER and TEXT."""
-        first, last = self.header.text
-        return begin >= HEADER_LENGTH and end <= self.size and (begin > last or end <= first)
-
-    def place(self, key: str) -> int:
-        """An offset keyword's value, 0 where it gives none."""
-        return _place(self.keywords.get(key, "")) or 0
-
-    def supplement(self) -> Span:
-        """The place of supplemental TEXT; (0, 0) where there is none, or the primary TEXT is named again (Accuri)."""
-        begin, end = self.place("$BEGINSTEXT"), self.place("$ENDSTEXT")
-        first, last = self.header.text
-        apart = begin > last or end < first
-        return (begin, end) if 0 < begin < end and apart else (0, 0)
-
-    def analysis(self) -> Span:
-        """The place of ANALYSIS: HEADER's, or TEXT's where HEADER leaves it open."""
-        if self.header.analysis != (0, 0):
-            return self.header.analysis
-        return self.place("$BEGINANALYSIS"), self.place("$ENDANALYSIS")
-
-    def total(self) -> int | None:
-        """$TOT, or None where it is absent."""
-        if not self.keywords.get("$TOT", "").strip():
-            return None
-        return whole_number(self.keywords, "$TOT", self.where)
-
-
-def _place(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
-
-
 def find_data(
     segments: Segments, layouts: Sequence[Layout], plausible: Callable[[Layout, DataSpan], bool]
 ) -> tuple[Layout, DataSpan, list[Repair]]:
@@ -82,6 +32,7 @@ def find_data(
     """
     total = segments.total()
     if total == 0:
+        _refuse_unannounced(segments, layouts[0])
         return layouts[0], DataSpan(0, 0, 0), []
     if total is None:
         return _without_total(segments, layouts)
@@ -101,20 +52,33 @@ def find_data(
     return layouts[0], *_derived(segments, layouts[0], total)
 
 
+def _refuse_unannounced(segments: Segments, layout: Layout) -> None:
+    """No events promised, and yet a span that holds some: which of the two is true the file does not say."""
+    for begin, end in segments.spans().values():
+        count = (min(end + 1, segments.size) - begin) // (layout.record or 1)
+        if count > 0 and segments.holds(begin, end + 1):
+            what = f"$TOT is 0, and the place of DATA ({begin}-{end}) holds {count} events"
+            raise FcsError(segments.where, what, "the file contradicts itself; export it again")
+
+
 def expected_data(segments: Segments, layouts: Sequence[Layout]) -> DataSpan | None:
     """Where DATA should lie, whether or not the file is that long; None where the structure does not tell."""
-    spans, total = segments.spans().values(), segments.total()
+    spans, total = list(segments.spans().values()), segments.total()
     if total == 0 or not spans:
         return None
-    begin, last = next(iter(spans))
+    begin, last = spans[0]
     if total is None or layouts[0].record == 0:
-        return DataSpan(begin, last + 1, total or 0)
-    for layout in layouts:
-        needed = total * layout.record
-        for first, end in spans:
-            if end - first + 1 - needed in (0, 1) or end in (0, first):
-                return DataSpan(first, first + needed, total)
-    return DataSpan(begin, last + 1, total)
+        return DataSpan(begin, last + 1 if last < segments.size else last, total or 0)
+    exact = [
+        DataSpan(first, first + total * layout.record, total)
+        for layout in layouts
+        for first, end in spans
+        if end - first + 1 - total * layout.record in (0, 1)
+    ]
+    arrived = [span for span in exact if segments.holds(span.begin, span.end)]
+    needed = total * layouts[0].record
+    open_ended = [DataSpan(first, first + needed, total) for first, end in spans if end in (0, first)]
+    return next(iter([*arrived, *exact, *open_ended]), DataSpan(begin, last + 1, total))
 
 
 def _delimited(segments: Segments, total: int) -> tuple[DataSpan, list[Repair]]:
@@ -179,6 +143,12 @@ def _derived(segments: Segments, layout: Layout, total: int) -> tuple[DataSpan, 
     if begin <= segments.header.text[1] and end >= segments.header.text[0]:
         raise FcsError(where, f"DATA is said to lie at {begin}-{end}, inside TEXT", _AGAIN)
     length = end - begin + 1
+    if end < size and length != total * record and _could_be_an_event(length / total, layout):
+        raise FcsError(
+            where,
+            f"DATA has {length // total} bytes an event ($TOT is {total}), $PnB add up to {record}",
+            "the file contradicts itself; export it again",
+        )
     present = max(0, min(end + 1, size) - begin) // record
     if present < total:
         raise FcsError(
@@ -196,6 +166,12 @@ def _derived(segments: Segments, layout: Layout, total: int) -> tuple[DataSpan, 
     )
 
 
+def _could_be_an_event(n_bytes: float, layout: Layout) -> bool:
+    """Whether an event could take so many bytes, were $PnB, $PAR or the type other than TEXT says."""
+    unit = 1 if any(slot.kind == "I" for slot in layout.slots) else 4
+    return n_bytes % unit == 0
+
+
 def _further_channels(segments: Segments) -> bool:
     """Whether TEXT describes more channels than $PAR: then the width of an event is in doubt."""
     following = whole_number(segments.keywords, "$PAR", segments.where) + 1
@@ -204,12 +180,16 @@ def _further_channels(segments: Segments) -> bool:
 
 def _without_total(segments: Segments, layouts: Sequence[Layout]) -> tuple[Layout, DataSpan, list[Repair]]:
     """FCS 2.0 lets $TOT be absent: the length of DATA then says how many events there are."""
-    for begin, end in segments.spans().values():
-        length = min(end + 1, segments.size) - begin
+    spans = segments.spans()
+    begins, ends = zip(*spans.values(), strict=True) if spans else ((), ())
+    if len(set(begins)) > 1 or (ends and max(ends) - min(ends) > 1):
+        raise FcsError(segments.where, "$TOT is absent, and HEADER and TEXT place DATA differently", _AGAIN)
+    for begin, end in spans.values():
+        length = end + 1 - begin
         fitting = [layout for layout in layouts if layout.record and length % layout.record in (0, 1)]
-        if length > 0 and segments.holds(begin, end + 1) and len(fitting) == 1:
+        count = length // fitting[0].record if len(fitting) == 1 else 0
+        if count > 0 and segments.holds(begin, begin + count * fitting[0].record):
             record = fitting[0].record
-            count = length // record
             message = f"$TOT is absent; {count} events from the length of DATA"
             allowed = segments.header.version == "FCS2.0"
             repairs = [] if allowed else [Repair(segments.where, "tot-derived", message)]

@@ -18,9 +18,9 @@ from aqp4flow.fcs.events import Buffer, FcsEvents, map_file
 from aqp4flow.fcs.identity import plate_of, well_of, wells_said
 from aqp4flow.fcs.integrity import byte_repairs, is_plausible, refuse_unfilled, trailing_repairs
 from aqp4flow.fcs.layout import Layout, parse_layouts
-from aqp4flow.fcs.offsets import DataSpan, Segments, find_data
+from aqp4flow.fcs.offsets import DataSpan, find_data
+from aqp4flow.fcs.segments import read_analysis, read_segments
 from aqp4flow.fcs.spillover import parse_spillover
-from aqp4flow.fcs.text import HEADER_LENGTH, merge_supplement, parse_further, parse_header, parse_text
 from aqp4flow.fcs.values import value_repairs
 from aqp4flow.model import Channel, Repair, Spillover
 
@@ -170,30 +170,26 @@ def _read(path: Path, buffer: Buffer, begin: int, number: int, encoding: str) ->
     """A data set, where the next one begins, and what is wrong with the place of the next one."""
     where, size = path.name, len(buffer)
     own = buffer if begin == 0 else memoryview(buffer)[begin:]
-    header = parse_header(bytes(own[:HEADER_LENGTH]), where)
-    keywords, repairs = parse_text(_segment(own, header.text, where), where, encoding)
-    keywords, more = _with_supplement(own, Segments(header, keywords, len(own), where), encoding)
-    after, problem = sets.following(keywords, begin, buffer, size)
+    segments, repairs = read_segments(own, where, encoding)
+    after, problem = sets.following(segments, begin, buffer)
     end = after if after is not None else size
-    layouts, layout_repairs = parse_layouts(keywords, where)
-    segments = Segments(header, keywords, end - begin, where)
+    segments = replace(segments, size=end - begin)
+    layouts, layout_repairs = parse_layouts(segments.keywords, where)
     layout, span, span_repairs = find_data(segments, layouts, lambda one, place: is_plausible(own, one, place))
-    analysis, analysis_repairs = _analysis(own, segments, encoding)
+    analysis, analysis_repairs = read_analysis(own, segments, encoding)
     whole = DataSpan(begin + span.begin, begin + span.end, span.n_events) if span.n_events else span
     _refuse_damage(buffer, layout, whole, where)
-    last = begin + _last_byte(segments, span)
-    spillover, spillover_repairs = parse_spillover(keywords, layout.channels, where)
+    last = begin + segments.last_byte(span.end)
+    spillover, spillover_repairs = parse_spillover(segments.keywords, layout.channels, where)
     found = FcsFile(
         path=path,
-        version=header.version,
-        keywords=keywords,
+        version=segments.header.version,
+        keywords=segments.keywords,
         layout=layout,
         data=whole,
         spillover=spillover,
         repairs=(
-            *(replace(repair, file=where) for repair in header.repairs),
             *repairs,
-            *more,
             *layout_repairs,
             *span_repairs,
             *byte_repairs(buffer, layout, whole, where),
@@ -208,58 +204,9 @@ def _read(path: Path, buffer: Buffer, begin: int, number: int, encoding: str) ->
     return found, after, problem
 
 
-def _segment(own: Buffer, span: tuple[int, int], where: str) -> bytes:
-    begin, end = span
-    if end >= len(own):
-        raise FcsError(
-            where,
-            f"TEXT should end at byte {end}, but the file has {len(own)}",
-            "the copy is cut short; export or copy the file again",
-        )
-    return bytes(own[begin : end + 1])
-
-
-def _with_supplement(own: Buffer, segments: Segments, encoding: str) -> tuple[dict[str, str], list[Repair]]:
-    """Keywords of the supplemental TEXT beside the primary ones."""
-    keywords, where = dict(segments.keywords), segments.where
-    place = segments.supplement()
-    if place == (0, 0):
-        return keywords, []
-    try:
-        delimiter = own[segments.header.text[0]]
-        supplement, repairs = parse_further(_segment(own, place, where), delimiter, where, encoding)
-    except FcsError as error:
-        return keywords, [Repair(where, "stext-unreadable", f"supplemental TEXT is not used: {error.what}")]
-    merged, more = merge_supplement(keywords, supplement, where)
-    return merged, repairs + more
-
-
-def _analysis(own: Buffer, segments: Segments, encoding: str) -> tuple[dict[str, str], list[Repair]]:
-    """ANALYSIS, in the form of TEXT; where its place makes no sense it is left out, and that is said."""
-    where = segments.where
-    begin, end = segments.analysis()
-    if begin == 0 and end in (0, -1):
-        odd = end == -1
-        return {}, [Repair(where, "analysis-unreadable", "HEADER's place of ANALYSIS is no place")] if odd else []
-    if not (0 < begin < end < segments.size):
-        message = f"ANALYSIS is said to lie at {begin}-{end} of {segments.size} bytes; not used"
-        return {}, [Repair(where, "analysis-unreadable", message)]
-    try:
-        return parse_further(bytes(own[begin : end + 1]), own[segments.header.text[0]], where, encoding)
-    except FcsError as error:
-        return {}, [Repair(where, "analysis-unreadable", f"ANALYSIS is not used: {error.what}")]
-
-
 def _refuse_damage(buffer: Buffer, layout: Layout, whole: DataSpan, where: str) -> None:
     if whole.n_events == 0:
         return
     refuse_unfilled(buffer, whole.begin, whole.end, layout.record or 1, where)
     if layout.kind == "A":  # only reading them all tells whether the digits are there
         _ = FcsEvents(where, layout, buffer, whole.begin, whole.end, whole.n_events).digits
-
-
-def _last_byte(segments: Segments, span: DataSpan) -> int:
-    """One past the last byte of the data set that some segment accounts for."""
-    ends = [HEADER_LENGTH, segments.header.text[1] + 1, span.end, segments.header.analysis[1] + 1]
-    ends += [segments.place(key) + 1 for key in ("$ENDDATA", "$ENDSTEXT", "$ENDANALYSIS")]
-    return max(end for end in ends if end <= segments.size)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from aqp4flow.errors import FcsError
+from aqp4flow.errors import FcsError, listed
 from aqp4flow.fcs.encoding import decode
 from aqp4flow.model import Repair
 
@@ -19,8 +19,11 @@ Span = tuple[int, int]  # first and last byte, both included; (0, 0) when HEADER
 
 #: Keywords without which no byte of DATA can be understood.
 _INDISPENSABLE = ("$PAR", "$DATATYPE", "$BYTEORD")
-#: Keywords that must not be given twice with different values: they decide what the bytes mean.
-_DECIDING = re.compile(r"\$(P\d+(B|N|E|R|G|DATATYPE)|TOT|MODE|NEXTDATA|(BEGIN|END)(DATA|STEXT)|SPILLOVER)|SPILL(OVER)?")
+#: Keywords that must not be given twice with different values: they decide what the bytes mean, or whose they are.
+_DECIDING = re.compile(
+    r"\$(P\d+(B|N|E|R|G|DATATYPE)|TOT|MODE|NEXTDATA|TIMESTEP|WELLID|(BEGIN|END)(DATA|STEXT)|SPILLOVER)"
+    r"|SPILL(OVER)?|WELL ID"
+)
 #: What a value never is: a name that decides what DATA mean. One of them shows that names and values changed places.
 _NAME_LIKE = re.compile(
     r"\$(P\d+[BNSERGV]|PAR|TOT|DATATYPE|BYTEORD|MODE|NEXTDATA|TIMESTEP|(BEGIN|END)(DATA|STEXT|ANALYSIS)|COMP"
@@ -136,7 +139,7 @@ def _pairs(text: str, where: str, repairs: list[Repair]) -> list[tuple[str, str]
     else:
         tokens, empty = body.removesuffix(delimiter).split(delimiter), []
     if empty:
-        message = f"TEXT gives no value for {_listed(empty)} (doubled delimiters); taken as empty"
+        message = f"TEXT gives no value for {listed(empty)} (doubled delimiters); taken as empty"
         repairs.append(Repair(where, "text-empty-values", message))
     if len(tokens) % 2:
         leftover = tokens.pop()
@@ -146,7 +149,7 @@ def _pairs(text: str, where: str, repairs: list[Repair]) -> list[tuple[str, str]
     pairs = list(zip(tokens[::2], tokens[1::2], strict=True))
     padded = [key.strip() for key, _ in pairs if key != key.strip()]
     if padded:
-        repairs.append(Repair(where, "text-padded-keywords", f"blanks around the names {_listed(padded)}; ignored"))
+        repairs.append(Repair(where, "text-padded-keywords", f"blanks around the names {listed(padded)}; ignored"))
     return [(key.strip().upper(), value) for key, value in pairs]
 
 
@@ -194,7 +197,7 @@ def _refuse_exchanged(pairs: Sequence[tuple[str, str]], where: str) -> None:
     if exchanged:
         raise FcsError(
             where,
-            f"TEXT gives {_listed(exchanged, 2)} as a value: names and values have changed places",
+            f"TEXT gives {listed(exchanged, 2)} as a value: names and values have changed places",
             "a value holds the delimiter; take it out of the experiment's texts and export again",
         )
 
@@ -211,7 +214,7 @@ def _collect(pairs: Sequence[tuple[str, str]], where: str, repairs: list[Repair]
             raise FcsError(where, what, "export it again")
         twice.append(key)
     if twice:
-        repairs.append(Repair(where, "keyword-twice", f"{_listed(twice)} given twice; the first value is kept"))
+        repairs.append(Repair(where, "keyword-twice", f"{listed(twice)} given twice; the first value is kept"))
     return keywords
 
 
@@ -222,21 +225,16 @@ def merge_supplement(
     differing = sorted(key for key in supplement.keys() & keywords.keys() if supplement[key] != keywords[key])
     repairs = []
     if differing:
-        message = f"supplemental TEXT gives {_listed(differing)} another value; the primary one is kept"
+        message = f"supplemental TEXT gives {listed(differing)} another value; the primary one is kept"
         repairs.append(Repair(where, "stext-differs", message))
     return {**supplement, **keywords}, repairs
-
-
-def _listed(names: Sequence[str], most: int = 6) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def whole_number(keywords: Mapping[str, str], key: str, where: str) -> int:
     """A keyword's value as a whole number; raises FcsError naming the keyword when it is not one."""
     if key not in keywords:
         raise FcsError(where, f"the required keyword {key} is missing from TEXT", "export the file again")
-    value = keywords[key].strip()
+    value = keywords[key].strip(_PADDING)
     if not (value.isascii() and value.isdigit()) or len(value) > 20:
         raise FcsError(where, f"{key} is {value[:40]!r}, not a whole number", "export the file again")
     return int(value)
