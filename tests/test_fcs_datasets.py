@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from aqp4flow.errors import FcsError
 from aqp4flow.fcs import read_datasets, read_fcs
+from aqp4flow.fcs.completeness import State, completeness
 from handmade import DATA, EVENTS, GOOD, LITTLE, TWO, built, codes, described, floats, integers
 
 
@@ -71,6 +73,25 @@ def test_a_data_set_that_is_not_there_is_said(place: str, problem: str, tmp_path
     assert file.repairs[0].message == f"{problem}; taken as the last data set"
 
 
+def test_many_headers_of_one_text_are_not_gone_through(tmp_path: Path) -> None:
+    """A header every 58 bytes, all naming the same TEXT: each byte is read for one data set only."""
+    text = "/" + "".join(f"KEY{i}/{'x' * 90}/" for i in range(9000))
+    pairs = {"$PAR": "1", "$DATATYPE": "F", "$BYTEORD": "1,2,3,4", "$P1B": "32", "$TOT": "0", "$NEXTDATA": "58"}
+    pairs |= {"$P1N": "A", "$P1R": "1024", "$P1E": "0,0"}
+    text += "".join(f"{key}/{value}/" for key, value in pairs.items())
+    heads = [
+        ("FCS3.0    " + "".join(f"{n:8d}" for n in (begin, begin + len(text) - 1, 0, 0, 0, 0))).encode()
+        for begin in (58 * (1000 - i) for i in range(1000))
+    ]
+    path = tmp_path / "chain.fcs"
+    path.write_bytes(b"".join(heads) + text.encode())
+    before = time.process_time()
+    file = read_fcs(path)
+    assert completeness(path).state is State.COMPLETE
+    assert time.process_time() - before < 5  # 45 s where each header's TEXT is read
+    assert (file.n_datasets, codes(file)) == (1, ["no-events", "next-data-set-missing"])
+
+
 def test_a_damaged_further_data_set_leaves_the_first_readable(tmp_path: Path) -> None:
     path = tmp_path / "half.fcs"
     path.write_bytes(announced([SECOND])[:-9])
@@ -130,10 +151,24 @@ def test_the_first_set_of_an_lmd_file_can_still_be_asked_for(tmp_path: Path) -> 
     assert file.channels[0].stain == "anti-IgG AF647"
 
 
+@pytest.mark.parametrize("missing", [5, 80, len(LINEAR)])
+def test_an_lmd_file_without_its_linear_set_is_not_measured_on_the_other(missing: int, tmp_path: Path) -> None:
+    """Other channels on another scale: that must not happen because a copy broke off."""
+    path = tmp_path / "a.LMD"
+    path.write_bytes(lmd(LINEAR)[:-missing])
+    with pytest.raises(FcsError) as refused:
+        read_fcs(path)
+    assert str(refused.value).startswith("a.LMD: 10-bit values only; the linear ones were to follow: ")
+    assert read_fcs(path, 1).raw.tolist() == [list(row) for row in STORED]
+
+
 @pytest.mark.parametrize(
     "second",
     [
-        pytest.param(LINEAR.replace(b"$TOT/2", b"$TOT/1"), id="other events"),
+        pytest.param(
+            built(integers(FINE[:1], [4, 4], LITTLE), described(["FL1-A", "SS-A"], 32, "I", 1 << 20), "1"),
+            id="other events",
+        ),
         pytest.param(built(floats(*FINE), described(["FL1-A", "SS-A"]), "2"), id="floats"),
         pytest.param(
             built(integers(STORED, [2, 2], LITTLE), described(["FL1-A", "SS-A"], 16, "I", 1024), "2"), id="as coarse"

@@ -23,7 +23,11 @@ from handmade import DATA, TWO, built, codes, read
         ("2024-05-01_Well_C3.0001.fcs", "C03"),
         ("serum_Well_H12.fcs", "H12"),
         ("run.D07", "D07"),
-        ("E5 patient 3.fcs", "E05"),
+        ("E05 patient 3.fcs", "E05"),
+        ("a5.fcs", "A05"),
+        ("B6_mouse.fcs", None),  # a strain
+        ("P1_day2.fcs", None),  # a patient
+        ("H9 cells.fcs", None),  # a cell line
         ("P24.fcs", "P24"),
         ("plate-G03.fcs", "G03"),
         ("C10.lmd", "C10"),
@@ -48,6 +52,7 @@ def test_the_well_is_read_from_the_file_name(name: str, well: str | None) -> Non
     "keywords",
     [
         {"WELL ID": "b7", "$SRC": "Specimen_001", "TUBE NAME": "C3"},  # tubes have names of their own
+        {"WELL ID": "B7", "$SRC": "P1"},  # and so have patients
         {"$WELLID": "B07", "BDPM$WELL": "B7"},
         {"BDPM$WELL": "B7"},
         {"$SRC": " B7 "},
@@ -62,7 +67,7 @@ def test_keywords_name_the_well(keywords: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("keywords", "name", "said"),
     [
-        ({"WELL ID": "B7", "$SRC": "C1"}, "tube.fcs", {"WELL ID": "B07", "$SRC": "C01"}),
+        ({"$SRC": "B7"}, "A01.fcs", {"$SRC": "B07", "file name": "A01"}),
         ({"WELL ID": "B7"}, "A01.fcs", {"WELL ID": "B07", "file name": "A01"}),
         ({"$WELLID": "C01", "BDPM$WELL": "E1"}, "C01.fcs", {"$WELLID": "C01", "BDPM$WELL": "E01", "file name": "C01"}),
     ],
@@ -100,6 +105,7 @@ def test_the_plates_name_comes_before_its_number(keywords: dict[str, str], plate
         "30-Jun-11",
         "30 Jun 2011",
         "30-06-2011",
+        "06-30-2011",
         "30-June-2011",
         "2011-Jun-30",
         "2011-06-30",
@@ -126,7 +132,23 @@ def test_months_of_other_languages(text: str, wanted: date) -> None:
     assert date_of(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["", "06/05/2011", "31-FEB-2011", "yesterday", "2011", "30-XXX-2011", "00-JUN-2011"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "06/05/2011",
+        "06-05-2011",
+        "11-06-30",
+        "11.06.30",
+        "31-FEB-2011",
+        "2011-99999999999-01",
+        "2011-" + "9" * 5000 + "-01",
+        "yesterday",
+        "2011",
+        "30-XXX-2011",
+        "00-JUN-2011",
+    ],
+)
 def test_a_date_that_could_be_two_days_or_none_is_not_guessed(text: str) -> None:
     assert date_of(text) is None
 
@@ -158,6 +180,15 @@ def test_begin_and_end_of_an_acquisition() -> None:
     assert acquired({"$DATE": "30-JUN-2011", "$ETIM": "?"}) == Acquisition(
         day, raw={"$DATE": "30-JUN-2011", "$ETIM": "?"}
     )
+
+
+def test_dots_put_the_day_first() -> None:
+    assert date_of("06.05.2011") == date(2011, 5, 6)
+
+
+def test_the_last_of_all_nights_has_no_morning() -> None:
+    found = acquired({"$DATE": "31-DEC-9999", "$BTIM": "23:00:00", "$ETIM": "01:00:00"})
+    assert (found.begin, found.end) == (datetime(9999, 12, 31, 23), None)
 
 
 def test_a_day_that_could_be_two_is_kept_as_written() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from aqp4flow.errors import FcsError
 from aqp4flow.fcs.completeness import Completeness, State, completeness
 from aqp4flow.fcs.text import HEADER_LENGTH
-from handmade import BIG, DATA, GOOD, TWO, built, codes, described, integers, read, refusal
+from handmade import BIG, DATA, GOOD, TWO, built, codes, described, floats, integers, read, refusal
 
 COPYING = "the file was still being copied; wait, then copy it again"
 
@@ -45,12 +47,59 @@ def test_a_copy_that_has_only_its_length_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, bytes(10_000)).startswith("well.fcs: the file begins with nothing but zero bytes")
 
 
+def test_an_end_of_less_than_a_page_that_never_arrived_is_refused(tmp_path: Path) -> None:
+    """The last page of the file holds a few events only, and none of them came."""
+    n = next(n for n in range(1900, 2500) if 24 <= len(lying(drawn(n).tobytes())) % 4096 < 64)
+    whole = lying(drawn(n).tobytes())
+    edge = len(whole) // 4096 * 4096
+    assert COPYING in refusal(tmp_path, whole[:edge] + bytes(len(whole) - edge))
+
+
+def test_a_first_page_that_never_arrived_is_refused(tmp_path: Path) -> None:
+    """DATA begin in the middle of a page, behind a gap."""
+    gap = 6000
+    content = built(b" " * gap + drawn(2000).tobytes(), TWO, "2000", header=(gap, 0), text=(gap, 0))
+    begin = int(content[26:34])
+    assert begin % 4096 < 4000
+    first, last = begin // 4096 * 4096, (begin // 4096 + 1) * 4096
+    assert np.array_equal(read(tmp_path, content).raw, drawn(2000))
+    assert COPYING in refusal(tmp_path, content[:first] + bytes(4096) + content[last:])
+
+
+@pytest.mark.parametrize("where", [0.3, 0.6])
+def test_a_stretch_of_text_that_never_arrived_is_refused(where: float, tmp_path: Path) -> None:
+    """Keywords would be missing, and a matrix among them."""
+    whole = lying(drawn(50).tobytes(), {"$COM": "x" * 5000, "SPILL": "2,A,B,1,0,0,1"})
+    at = int(len(whole) * where)
+    hole = whole[:at] + bytes(512) + whole[at + 512 :]
+    assert "a stretch of TEXT is nothing but zero bytes" in refusal(tmp_path, hole)
+    assert state(tmp_path, hole).state is State.INCOMPLETE
+
+
+@pytest.mark.parametrize("events", [[(0.0, 0.0)], [(1.0, 2.0), (0.0, 0.0)], [(1.0, 2.0), (0.0, 0.0), (0.0, 0.0)]])
+def test_a_few_events_of_zeros_are_read(events: list[tuple[float, float]], tmp_path: Path) -> None:
+    """So little tells nothing about a copy."""
+    assert read(tmp_path, lying(floats(*events))).raw.tolist() == [list(event) for event in events]
+
+
 def test_events_of_zeros_among_others_are_data(tmp_path: Path) -> None:
     """Ten empty events in a row, and one at the end: a cytometer may write that."""
     values = drawn(5_000)
     values[100:110] = 0
     values[-1] = 0
     assert np.array_equal(read(tmp_path, lying(values.tobytes())).raw, values)
+
+
+def test_a_file_that_was_replaced_meanwhile_is_not_read_under_the_old_names(tmp_path: Path) -> None:
+    path = tmp_path / "well.fcs"
+    file = read(tmp_path, lying(drawn(50).tobytes()))
+    path.write_bytes(lying(drawn(60)[10:].tobytes()))
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(FcsError) as refused:
+        _ = file.raw
+    assert str(refused.value) == (
+        "well.fcs: the file changed while it was read\nhint: it may still be copying; start again when it is complete"
+    )
 
 
 # --- transfers that changed bytes -----------------------------------------------------------------
@@ -80,6 +129,11 @@ def test_the_reverse_byte_order_is_refused(tmp_path: Path) -> None:
     """$BYTEORD says little, the values are big-endian: absurd one way, measurements the other."""
     said = refusal(tmp_path, lying(drawn(500).astype(">f4").tobytes()))
     assert "are absurd in the byte order of $BYTEORD, and sensible in the reverse" in said
+
+
+def test_few_values_in_the_reverse_byte_order_are_refused_too(tmp_path: Path) -> None:
+    said = refusal(tmp_path, lying(floats((1234.5, 777.25), (910.75, 333.5), order=">")))
+    assert "sensible in the reverse" in said
 
 
 def test_integers_in_the_reverse_byte_order_are_refused(tmp_path: Path) -> None:
@@ -146,6 +200,22 @@ def test_a_channel_below_zero_throughout_is_told(tmp_path: Path) -> None:
     assert remarks(tmp_path, values) == [("values-all-negative", "B: below 0 in every event")]
 
 
+def test_bits_that_a_mask_takes_off_are_told_where_none_are_expected(tmp_path: Path) -> None:
+    """$PnR of 1000 beside 20-bit values: the standard's mask, and very likely a wrong range."""
+    rows = [[496_174, 5], [558, 6]]
+    file = read(tmp_path, built(integers(rows, [4, 4], "1,2,3,4"), described(["A", "B"], 32, "I", 1000), "2"))
+    assert file.raw.tolist() == [[496_174 % 1024, 5], [558, 6]]
+    assert [(repair.code, repair.message) for repair in file.value_repairs] == [
+        ("values-masked", "A: 1 events of 2 have bits above $PnR (1000); they were taken off")
+    ]
+
+
+def test_spare_bits_of_words_are_nothing_odd(tmp_path: Path) -> None:
+    rows = [[0xFC05, 5], [0xFC06, 6]]
+    file = read(tmp_path, built(integers(rows, [2, 2], "1,2,3,4"), described(["A", "B"], 16, "I", 1024), "2"))
+    assert file.value_repairs == ()
+
+
 def test_integers_that_a_float_cannot_hold_are_told(tmp_path: Path) -> None:
     data = struct.pack("<2Q", 2**53 + 1, 5)
     file = read(tmp_path, built(data, described(["A"], 64, "I", 2**64), "2"))
@@ -206,6 +276,24 @@ def test_segments_behind_data_are_waited_for(field: int | None, tmp_path: Path) 
     assert state(tmp_path, whole).state is State.COMPLETE
     assert state(tmp_path, whole[:-4]).missing_bytes == 4
     assert state(tmp_path, whole[:first]).missing_bytes == len(behind)
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        (None, (0, 0)),  # made 99999999, as FlowJo leaves it in files above 100 MB
+        ((200, 200), (0, 0)),  # of the right length, and beyond the end of the file
+        ((0, 1), (0, 1)),
+    ],
+)
+def test_a_whole_file_with_odd_offsets_is_complete(
+    header: tuple[int, int] | None, text: tuple[int, int], tmp_path: Path
+) -> None:
+    content = built(DATA, TWO, "5", header=header, text=text)
+    if header is None:
+        content = content[:26] + b"99999999" * 2 + content[42:]
+    assert read(tmp_path, content).n_events == 5
+    assert state(tmp_path, content).state is State.COMPLETE
 
 
 @pytest.mark.parametrize("content", [b"well,value\n", b"FC", b"PK\x03\x04", b"F" * 100])

@@ -77,6 +77,8 @@ HAS = "the file has FITC-A, PE-A"
         ("2,FITC-A,PE-A,1,nan,0,1", "it holds a number that is not finite"),
         ("2,FITC-A,PE-A,1,inf,0,1", "it holds a number that is not finite"),
         ("2,FITC-A,PE-A,1,x,0,1", "'x' is not a number"),
+        ("2,FITC-A,PE-A,1,1_0,0,1", "'1_0' is not a number"),
+        ("2,FITC-A,PE-A,1,1e308,1e308,1", "it holds 1e+308: no dye spills that much"),
         ("2,FITC-A,PE-A,0,0,0,0", "FITC-A in its own detector is 0, not 1"),
         ("2,FITC-A,PE-A,1,0,0,0.9", "PE-A in its own detector is 0.9, not 1"),
         ("2,FITC-A,APC-A,1,0,0,1", f"it names 'APC-A'; {HAS}"),
@@ -138,6 +140,21 @@ def test_two_keywords_with_one_matrix_are_no_contradiction(tmp_path: Path) -> No
     file = with_matrix(tmp_path, SPILL=text, **{"$SPILLOVER": text})
     assert found(file)[2] == "$SPILLOVER"
     assert file.repairs == ()
+
+
+def test_the_order_of_channels_and_a_rounding_are_no_contradiction(tmp_path: Path) -> None:
+    others = {"$SPILLOVER": "2,PE-A,FITC-A,1,0.25,0.10000001,1"}
+    file = with_matrix(tmp_path, SPILL="2,FITC-A,PE-A,1,0.1,0.25,1", **others)
+    assert found(file)[2] == "$SPILLOVER"
+    assert file.repairs == ()
+
+
+def test_names_that_part_in_a_sign_or_a_letter_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    for name, other in (("CD3-", "CD3+"), ("βGFP", "αGFP")):
+        file = read(tmp_path, built(DATA, {**described([name, "PE-A"]), "SPILL": f"2,{other},PE-A,1,0,0,1"}, "5"))
+        assert said(file) == [
+            ("spillover-unusable", f"SPILL cannot be used: it names '{other}'; the file has {name}, PE-A")
+        ]
 
 
 def test_two_keywords_with_two_matrices_are_refused(tmp_path: Path) -> None:
@@ -224,6 +241,7 @@ def test_percentages_set_at_the_cytometer_become_a_matrix_that_says_so(tmp_path:
     [
         ({"$DFC1TO2": "0", "$DFC2TO1": "0"}, "all its percentages are 0; as if there were none"),
         ({"$DFC1TO2": "x"}, "$DFC1TO2 is 'x', not a percentage"),
+        ({"$DFC1TO2": "0", "$DFC" + "9" * 5000 + "TO2": "5"}, "all its percentages are 0; as if there were none"),
         ({"$DFC1TO7": "5"}, "detector 7 is not one channel of the file, which has FL1, FL2"),
     ],
 )

@@ -29,11 +29,11 @@ _MONTHS = {
     )
     for name in names.split()
 }
-_YEAR_FIRST = re.compile(r"(\d{4})[-/. 年]\s*(\w+?)[-/. 月]+\s*(\d{1,2})日?")
-_DAY_FIRST = re.compile(r"(\d{1,2})[-. ]\s*(\w+?)月?[-. ]\s*(\d{4}|\d{2})")
-_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
-_SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})(?:([:.,])(\d{1,6}))?\s*([AaPp][Mm])?")
+_YEAR_FIRST = re.compile(r"(\d{4})[-/. 年]\s*(\w{1,9}?)[-/. 月]\s*(\d{1,2})日?", re.ASCII)
+_NAMED = re.compile(r"(\d{1,2})[-. ]\s*([^\W\d]{3,9}|\d{1,2}月)[-. ]\s*([0-9]{4}|[0-9]{2})")
+_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
+_NUMBERS = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4})", re.ASCII)
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})(?:([:.,])(\d{1,6}))?\s*([AaPp][Mm])?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -66,28 +66,29 @@ def acquired(keywords: Mapping[str, str]) -> Acquisition:
     first = datetime.datetime.combine(day, started) if started else None
     last = datetime.datetime.combine(day, stopped) if stopped else None
     if first and last and last < first:
-        last += datetime.timedelta(days=1)
+        last = last + datetime.timedelta(days=1) if day < datetime.date.max else None
     return Acquisition(day, first, last, raw)
 
 
 def date_of(text: str) -> datetime.date | None:
     """`30-JUN-2011`, `30-06-2011`, `30 Jun 2011`, `2011-Jun-30`, `2011年6月30日` and their like; None if in doubt.
 
-    Two-digit years are of 1970 to 2069. Dates with slashes are taken only where the day cannot be the month.
+    Two-digit years are of 1970 to 2069, beside a month's name only. Of two numbers before the year one must be too
+    large for a month, or both the same; with dots the day comes first.
     """
     text = text.strip()
     if match := _YEAR_FIRST.fullmatch(text):
         return _day(match[1], match[2], match[3])
     if match := _COMPACT.fullmatch(text):
         return _day(match[1], match[2], match[3])
-    if match := _DAY_FIRST.fullmatch(text):
-        return _day(match[3], match[2], match[1])
-    if match := _SLASHED.fullmatch(text):
-        first, second = int(match[1]), int(match[2])
-        if first > 12 or first == second:
-            return _day(match[3], match[2], match[1])
+    if match := _NAMED.fullmatch(text):
+        return _day(match[3], match[2].removesuffix("月"), match[1])
+    if match := _NUMBERS.fullmatch(text):
+        first, second = int(match[1]), int(match[3])
+        if match[2] == "." or first > 12 or first == second:
+            return _day(match[4], match[3], match[1])
         if second > 12:
-            return _day(match[3], match[1], match[2])
+            return _day(match[4], match[1], match[3])
     return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aqp4flow.errors import FcsError, IncompleteError
 from aqp4flow.fcs import datasets as sets
-from aqp4flow.fcs.events import Buffer, map_file
+from aqp4flow.fcs.events import Buffer, open_file
 from aqp4flow.fcs.integrity import refuse_unfilled
 from aqp4flow.fcs.layout import parse_layouts
 from aqp4flow.fcs.offsets import expected_data
@@ -39,10 +39,10 @@ def completeness(path: str | os.PathLike[str]) -> Completeness:
     """Look at HEADER, TEXT and the length of every data set, and for pages that were never filled in.
 
     Nothing is decoded: the cost does not grow with the number of channels, and hardly with that of events.
-    Raises FcsError only when the file cannot be opened.
+    Raises FcsError only when the file cannot be opened, or is none.
     """
     path = Path(path)
-    buffer = map_file(path)
+    buffer, _ = open_file(path)
     begin: int | None = 0
     number = 0
     try:
@@ -53,7 +53,8 @@ def completeness(path: str | os.PathLike[str]) -> Completeness:
         return found.completeness
     except IncompleteError as error:
         return Completeness(State.INCOMPLETE, error.what)
-    return Completeness(State.COMPLETE, f"{number} data sets" if number > 1 else "all bytes are there")
+    many = f"{number} data sets" if number < sets.MOST else f"the first {number} data sets"
+    return Completeness(State.COMPLETE, many if number > 1 else "all bytes are there")
 
 
 class _NotWholeError(Exception):

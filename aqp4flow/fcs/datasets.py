@@ -16,6 +16,7 @@ _LOG_RANGE = 1024  # channels of the first set: 10 bits
 MOST = 1000  # data sets of a file that are looked at
 _OF_LAYOUT = re.compile(r"[$@]P\d+.*|\$(BEGIN|END)(DATA|STEXT|ANALYSIS)|\$(TOT|PAR|NEXTDATA|COMP|DFC\d+TO\d+)")
 
+_COARSE_NAME = re.compile(r" (LIN|LOG)$", re.IGNORECASE)
 _DETECTOR = re.compile(r"(FS|SS|FL\d+)\b[ _-]*(.*)", re.IGNORECASE)
 _FEATURES = {"A": "INT", "H": "PEAK", "W": "TOF"}
 
@@ -48,10 +49,15 @@ def is_linear_pair(first: Layout, second: Layout, events: tuple[int, int]) -> bo
     """
     if events[0] != events[1] or (first.kind, second.kind) != ("I", "I"):
         return False
-    coarse = all(channel.range == _LOG_RANGE for channel in first.channels)
     fine = any(channel.range > _LOG_RANGE for channel in second.channels)
     linear = not any(channel.amplification[0] for channel in second.channels)
-    return coarse and fine and linear
+    return is_coarse(first) and fine and linear
+
+
+def is_coarse(layout: Layout) -> bool:
+    """Whether this is the first set of an LMD file: 10 bits, channels called `FL1 LOG` or `FS LIN`."""
+    ten_bits = layout.kind == "I" and all(channel.range == _LOG_RANGE for channel in layout.channels)
+    return ten_bits and any(_COARSE_NAME.search(channel.name) for channel in layout.channels)
 
 
 def describing(keywords: Mapping[str, str]) -> dict[str, str]:

@@ -20,35 +20,51 @@ from aqp4flow.fcs.digits import numbers
 from aqp4flow.fcs.layout import TIME_NAMES, Layout, Slot
 from aqp4flow.model import Channel, Values
 
-Buffer = Any  # bytes or mmap: anything numpy can look at
+Buffer = Any  # bytes, mmap or memoryview: anything numpy can look at
 _BLOCK = 1 << 19  # bytes of DATA worked on at a time: they stay in the processor's cache
-_LARGE = 1 << 25  # bytes of a mapping whose pages are worth letting go of
+_LARGE = 1 << 25  # bytes: a file smaller than this, as a well's is, is read whole
 _quiet = np.errstate(invalid="ignore", over="ignore")  # NaN of any kind stays NaN, and is told by `value_repairs`
 
 
 def release(buffer: Buffer, begin: int, end: int) -> None:
-    """Let go of the pages of a large mapping that have been looked at; asked for again, they come back.
+    """Let go of the pages of a mapping that have been looked at; asked for again, they come back.
 
-    `begin` and `end` are bytes of the mapping. Small mappings stay as they are: letting go costs more than it saves.
+    `begin` and `end` are bytes of the mapping.
     """
     first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
-    if len(buffer) >= _LARGE and end > first and isinstance(buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    if end > first and isinstance(buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         buffer.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
-def map_file(path: Path) -> Buffer:
-    """The bytes of a file, mapped; raises FcsError when it cannot be opened."""
+@dataclass(frozen=True)
+class Stamp:
+    """What tells a file from a later one of the same name."""
+
+    size: int
+    changed: int
+
+
+def open_file(path: Path) -> tuple[Buffer, Stamp]:
+    """The bytes of a file and its stamp; raises FcsError when it cannot be opened.
+
+    A well's file is read whole: a file that is mapped and becomes shorter meanwhile, as on a share where a copy
+    starts anew, would end the process. Larger ones are mapped.
+    """
+    where = path.name or str(path)
     try:
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "a device or pipe"
+            raise FcsError(where, f"{what}, not a file", "name the FCS files")
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            status = os.fstat(file.fileno())
+            stamp = Stamp(status.st_size, status.st_mtime_ns)
+            if status.st_size < _LARGE:
+                return file.read(), stamp
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), stamp
     except FileNotFoundError:
-        raise FcsError(path.name, f"no such file in {path.parent.name or '.'}/") from None
-    except IsADirectoryError:
-        raise FcsError(path.name, "a folder, not a file", "name the FCS files in it") from None
+        raise FcsError(where, f"no such file in {path.parent.name or '.'}/") from None
     except (OSError, ValueError) as error:
-        raise FcsError(path.name, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+        raise FcsError(where, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
 
 
 @dataclass(frozen=True)

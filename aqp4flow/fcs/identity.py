@@ -1,8 +1,9 @@
 """Which well and plate a file says it is, from keywords and file name.
 
-Precedence: WELL ID, $WELLID, BDPM$Well, then $SRC when it looks like a well, then the file's name; TUBE NAME
-only where nothing else speaks, for tubes have names of their own. Forms seen in real exports: FACSDiva HTS,
-MACSQuant, CellQuest, Accuri. Sources that disagree name no well: that is for the plate map to decide.
+Precedence: WELL ID, $WELLID, BDPM$Well; where none of them is there, $SRC if it looks like a well (it may as well be
+a patient called P1); then the file's name; TUBE NAME only where nothing else speaks, for tubes have names of their
+own. Forms seen in real exports: FACSDiva HTS, MACSQuant, CytoFLEX, CellQuest, Accuri. Sources that disagree name no
+well: that is for the plate map to decide.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_KEYWORDS = ("WELL ID", "$WELLID", "BDPM$WELL", "$SRC")
+_KEYWORDS = ("WELL ID", "$WELLID", "BDPM$WELL")
 _PLATES = ("PLATE NAME", "$PLATENAME", "$PLATEID", "PLATE ID")
 _WELL = re.compile(r"^([A-P])0?(\d{1,2})$", re.IGNORECASE)
 _FILE_NAMES = (
     re.compile(r"^.+?_[A-P]\d{1,2}_(?P<well>[A-P]\d{2})(?:_.*)?\.(?:fcs|lmd)$", re.IGNORECASE),  # Diva HTS
     re.compile(r"^.+?[_-]Well[_-](?P<well>[A-P]\d{1,2})(?:\.\d{3,4})?\.(?:fcs|lmd)$", re.IGNORECASE),  # MACSQuant
     re.compile(r"^.+\.(?P<well>[A-P]\d{2})$", re.IGNORECASE),  # CellQuest: the well is the extension
-    re.compile(r"^(?P<well>[A-P]\d{1,2})(?:[ _-].*)?\.(?:fcs|lmd)$", re.IGNORECASE),  # Accuri, bare well
+    re.compile(r"^(?P<well>[A-P]\d{2})[ _-].*\.(?:fcs|lmd)$", re.IGNORECASE),  # Accuri
+    re.compile(r"^(?P<well>[A-P]\d{1,2})\.(?:fcs|lmd)$", re.IGNORECASE),
     re.compile(r"^.+?(?<![A-P]\d{2})[ _-](?P<well>[A-P]\d{2})\.(?:fcs|lmd)$", re.IGNORECASE),
 )
 
@@ -33,6 +35,8 @@ def normal_well(text: str) -> str | None:
 def wells_said(keywords: Mapping[str, str], file_name: str) -> dict[str, str]:
     """Every source that names a well, in order of precedence: keyword (or `file name`) -> well as `B07`."""
     said = {key: normal_well(keywords.get(key, "")) for key in _KEYWORDS}
+    if not any(said.values()):
+        said["$SRC"] = normal_well(keywords.get("$SRC", ""))
     match = next(filter(None, (pattern.match(file_name) for pattern in _FILE_NAMES)), None)
     said["file name"] = normal_well(match["well"]) if match else None
     if not any(said.values()):

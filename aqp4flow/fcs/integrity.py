@@ -112,7 +112,7 @@ def byte_repairs(buffer: Buffer, layout: Layout, span: DataSpan, where: str) -> 
         message = "no byte of DATA has its top bit set: a 7-bit transfer changed the values; copy the file again"
         return [Repair(where, "data-seven-bit", message)]
     wrong, total = _absurd(buffer, layout, span)
-    if wrong <= _FEW * total or wrong < _LEAST_WRONG:
+    if wrong <= _FEW * total or (wrong < _LEAST_WRONG and not floats):
         return []
     turned, _ = _absurd(buffer, layout.reversed(), span)
     if turned == 0 or (floats and turned < wrong / 10):
@@ -124,7 +124,7 @@ def byte_repairs(buffer: Buffer, layout: Layout, span: DataSpan, where: str) -> 
     if not floats:
         return []  # spare bits above $PnR hold other things in some files; they are masked
     what = f"{wrong} of the first {total} values are no measurements (beyond 1e20, or below 1e-20)"
-    if wrong > total / 4:
+    if wrong > total / 4 and wrong >= _LEAST_WRONG:
         raise FcsError(where, what, "the byte order or the type is not what TEXT says; export the file again")
     return [Repair(where, "values-absurd", what)]
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from aqp4flow.errors import FcsError
 from aqp4flow.fcs import datasets as sets
 from aqp4flow.fcs.acquisition import Acquisition, acquired
-from aqp4flow.fcs.events import Buffer, FcsEvents, map_file
+from aqp4flow.fcs.encoding import ENCODINGS
+from aqp4flow.fcs.events import Buffer, FcsEvents, Stamp, open_file
 from aqp4flow.fcs.identity import plate_of, well_of, wells_said
 from aqp4flow.fcs.integrity import byte_repairs, is_plausible, refuse_unfilled, trailing_repairs
 from aqp4flow.fcs.layout import Layout, parse_layouts
@@ -29,7 +30,7 @@ AUTO = 0  # the data set to measure from: the first, but the linear one of a Bec
 
 @dataclass(frozen=True)
 class FcsFile:
-    """One data set of an FCS file: what it says of itself. Its bytes are mapped when events are asked for.
+    """One data set of an FCS file: what it says of itself. Its values are read when they are asked for.
 
     `data` counts bytes from the first byte of the file. `repairs` holds what was found without looking at every
     value; `value_repairs` looks.
@@ -40,6 +41,7 @@ class FcsFile:
     keywords: Mapping[str, str] = field(repr=False)
     layout: Layout = field(repr=False)
     data: DataSpan
+    stamp: Stamp = field(repr=False)
     spillover: Spillover | None = field(repr=False)
     repairs: tuple[Repair, ...]
     analysis: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -48,13 +50,20 @@ class FcsFile:
 
     @cached_property
     def events(self) -> FcsEvents:
-        """The events, mapped once and kept."""
+        """The events, opened once and kept."""
         return self.open_events()
 
     def open_events(self) -> FcsEvents:
-        """The events, mapped anew: the mapping ends with the value returned."""
+        """The events, opened anew: their bytes are let go of with the value returned.
+
+        Raises FcsError when the file is no longer the one whose keywords were read.
+        """
+        buffer, stamp = open_file(self.path)
+        if stamp != self.stamp:
+            what = "the file changed while it was read"
+            raise FcsError(self.path.name, what, "it may still be copying; start again when it is complete")
         span = self.data
-        return FcsEvents(self.path.name, self.layout, map_file(self.path), span.begin, span.end, span.n_events)
+        return FcsEvents(self.path.name, self.layout, buffer, span.begin, span.end, span.n_events)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -106,7 +115,7 @@ def read_fcs(path: str | os.PathLike[str], dataset: int = AUTO, encoding: str = 
     """
     path = Path(path)
     found = _walk(path, encoding)
-    if dataset > len(found):
+    if not 0 <= dataset <= len(found):
         raise FcsError(path.name, f"no data set {dataset}; the file has {len(found)}", "count from 1")
     if dataset != AUTO:
         return found[dataset - 1]
@@ -123,13 +132,15 @@ def read_datasets(path: str | os.PathLike[str], encoding: str = "auto") -> tuple
 
 def _walk(path: Path, encoding: str) -> list[FcsFile]:
     """The data sets in file order. A damaged one after the first is left out, and the first says so."""
-    buffer = map_file(path)
+    if encoding not in ("auto", *ENCODINGS):
+        raise ValueError(f"encoding {encoding!r} is not one of auto, {', '.join(ENCODINGS)}")
+    buffer, stamp = open_file(path)
     found: list[FcsFile] = []
     begin: int | None = 0
     remarks: list[Repair] = []
     while begin is not None and len(found) < sets.MOST:
         try:
-            one, begin, problem = _read(path, buffer, begin, len(found) + 1, encoding)
+            one, begin, problem = _read(path, (buffer, stamp), begin, len(found) + 1, encoding)
         except FcsError as error:
             if not found:
                 raise
@@ -138,6 +149,8 @@ def _walk(path: Path, encoding: str) -> list[FcsFile]:
         found.append(one)
         if problem:
             remarks.append(Repair(path.name, "next-data-set-missing", f"{problem}; taken as the last data set"))
+    if begin is not None and len(found) == sets.MOST:
+        remarks.append(Repair(path.name, "data-set-unreadable", f"those after the first {sets.MOST} are not looked at"))
     n = len(found)
     several = [Repair(path.name, "more-data-sets", f"data set {one.dataset} of {n}") for one in found] if n > 1 else []
     return [
@@ -147,6 +160,13 @@ def _walk(path: Path, encoding: str) -> list[FcsFile]:
 
 def _measured(found: list[FcsFile]) -> FcsFile:
     first = found[0]
+    lost = [repair for repair in first.repairs if repair.code in ("next-data-set-missing", "data-set-unreadable")]
+    if len(found) == 1 and lost and sets.is_coarse(first.layout):
+        raise FcsError(
+            first.path.name,
+            f"10-bit values only; the linear ones were to follow: {lost[0].message}",
+            "copy the file again, or ask for data set 1",
+        )
     if len(found) < 2:
         return first
     linear = found[1]
@@ -166,8 +186,11 @@ def _measured(found: list[FcsFile]) -> FcsFile:
 # --- one data set ---------------------------------------------------------------------------------
 
 
-def _read(path: Path, buffer: Buffer, begin: int, number: int, encoding: str) -> tuple[FcsFile, int | None, str]:
+def _read(
+    path: Path, opened: tuple[Buffer, Stamp], begin: int, number: int, encoding: str
+) -> tuple[FcsFile, int | None, str]:
     """A data set, where the next one begins, and what is wrong with the place of the next one."""
+    buffer, stamp = opened
     where, size = path.name, len(buffer)
     own = buffer if begin == 0 else memoryview(buffer)[begin:]
     segments, repairs = read_segments(own, where, encoding)
@@ -187,6 +210,7 @@ def _read(path: Path, buffer: Buffer, begin: int, number: int, encoding: str) ->
         keywords=segments.keywords,
         layout=layout,
         data=whole,
+        stamp=stamp,
         spillover=spillover,
         repairs=(
             *repairs,

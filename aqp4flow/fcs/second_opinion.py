@@ -83,8 +83,8 @@ def _said(error: Exception) -> str:
 
 
 def _bare(key: str) -> str:
-    """FlowIO takes the `$` off the keywords and writes them small."""
-    return key.strip().lower().removeprefix("$")
+    """FlowIO takes every `$` out of the keywords and writes them small."""
+    return key.strip().lower().replace("$", "")
 
 
 def _compared(file: FcsFile, theirs: NDArray[Any]) -> tuple[tuple[str, str], ...]:

@@ -18,8 +18,11 @@ from aqp4flow.model import Channel, Repair, Spillover, Values
 
 _KEYWORDS = ("$SPILLOVER", "SPILL", "SPILLOVER")
 HARDWARE_SPILLOVER = "$DFCmTOn"  # the source of a matrix that the cytometer has applied
-_PERCENTS = re.compile(r"\$DFC(\d+)TO(\d+)")
-_FLUORESCENCE = re.compile(r"FL0*(\d+)(?:\b|(?=[ _-]))", re.IGNORECASE)
+_PERCENTS = re.compile(r"\$DFC(\d{1,4})TO(\d{1,4})", re.ASCII)
+_FLUORESCENCE = re.compile(r"FL0*(\d{1,4})(?:\b|(?=[ _-]))", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?|[+-]?(nan|inf)", re.IGNORECASE | re.ASCII)
+_LARGEST = 10.0  # times as much light in another detector as in its own: no dye does that
+_SAME = 1e-6  # how far two keywords may differ: writers round
 _WORST_CONDITION = 1e6
 _MOST_TO_JOIN = 16  # channels up to which every way of joining decimal commas is tried
 _UNIT = 1e-3  # how far from 1 the diagonal may be: writers round
@@ -58,10 +61,18 @@ def parse_spillover(
     percents = tuple((key, keywords[key].strip()) for key in keywords if _PERCENTS.fullmatch(key))
     if not found and not repairs and percents:
         _try(found, repairs, where, HARDWARE_SPILLOVER, partial(_parse_percents, percents, named))
-    if any(not found[0].same_as(other) for other in found[1:]):
+    if any(not _agree(found[0], other) for other in found[1:]):
         names = " and ".join(matrix.source for matrix in found)
         return None, [Repair(where, "spillover-unusable", f"{names} hold different matrices; neither is used")]
     return (found[0] if found else None), repairs
+
+
+def _agree(one: Spillover, other: Spillover) -> bool:
+    """Whether two matrices are one, in whatever order their channels stand."""
+    if sorted(one.channels) != sorted(other.channels):
+        return False
+    order = [other.channels.index(name) for name in one.channels]
+    return bool(np.allclose(one.matrix, other.matrix[np.ix_(order, order)], rtol=0, atol=_SAME))
 
 
 def _try(found: list[Spillover], repairs: list[Repair], where: str, key: str, parse: Callable[[], Parsed]) -> None:
@@ -147,7 +158,10 @@ class _Names:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^0-9a-z]", "", name.lower())
+    """A name but for case and punctuation; `CD3+` and `CD3-` stay apart."""
+    name = name.lower().strip()
+    sign = "-" if name.endswith("-") else ""
+    return re.sub(r"[^\w+]|_", "", name) + sign
 
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -159,19 +173,14 @@ def _from_parts(parts: Sequence[str], n: int) -> Values | None:
         raise _UnusableError(f"{n} channels need {n * n} numbers, it has {len(parts)}")
     if len(parts) > n * n:
         return None
-    try:
-        return np.array([float(part) for part in parts]).reshape(n, n)
-    except ValueError:
-        wrong = next(part for part in parts if not _is_number(part))
-        raise _UnusableError(f"{wrong[:40]!r} is not a number") from None
+    wrong = next((part for part in parts if not _is_number(part)), None)
+    if wrong is not None:
+        raise _UnusableError(f"{wrong[:40]!r} is not a number")
+    return np.array([float(part) for part in parts]).reshape(n, n)
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _with_decimal_commas(parts: Sequence[str], n: int) -> Values:
@@ -223,6 +232,8 @@ def _checked(names: tuple[str, ...], matrix: NDArray[np.float64], source: str) -
     if np.any(np.abs(diagonal - 1) > _UNIT):
         worst = int(np.argmax(np.abs(diagonal - 1)))
         raise _UnusableError(f"{names[worst]} in its own detector is {diagonal[worst]:g}, not 1")
+    if np.any(np.abs(matrix) > _LARGEST):
+        raise _UnusableError(f"it holds {matrix.flat[np.argmax(np.abs(matrix))]:g}: no dye spills that much")
     if np.linalg.cond(matrix) > _WORST_CONDITION:
         raise _UnusableError("the matrix is singular or nearly so")
     matrix.flags.writeable = False

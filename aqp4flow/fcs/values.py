@@ -36,7 +36,7 @@ def value_repairs(events: FcsEvents) -> list[Repair]:
             lowest = np.where(finite, values, np.inf).min(axis=0)
             highest = np.where(finite, values, -np.inf).max(axis=0)
         low, high = np.minimum(low, lowest), np.maximum(high, highest)
-    return _remarks(events, low, high, unusable, large)
+    return _remarks(events, low, high, unusable, large) + _masked(events)
 
 
 def _extremes(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -48,6 +48,22 @@ def _extremes(block: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.floa
     low = [part.min(axis=0) for part in ([wide.min(axis=0).reshape(-1, n)] if whole else []) + parts]
     high = [part.max(axis=0) for part in ([wide.max(axis=0).reshape(-1, n)] if whole else []) + parts]
     return np.min(low, axis=0).astype(np.float64), np.max(high, axis=0).astype(np.float64)
+
+
+def _masked(events: FcsEvents) -> list[Repair]:
+    """Bits above $PnR that were taken off where none are expected.
+
+    Words of 16 bits with 10-bit values carry other things above them (XL, FC500); in wider words bits above may mean
+    that $PnR is wrong.
+    """
+    found = []
+    for i, (channel, slot) in enumerate(zip(events.channels, events.layout.slots, strict=False)):
+        if slot.mask is not None and slot.width > 2:
+            above = int(np.count_nonzero(events.unmasked(i) > slot.mask))
+            if above:
+                what = f"{channel.name}: {above} events of {events.count} have bits above $PnR ({channel.range:.10g})"
+                found.append(Repair(events.where, "values-masked", f"{what}; they were taken off"))
+    return found
 
 
 def _remarks(
@@ -69,7 +85,7 @@ def _remarks(
         remark("values-not-finite", f"{counted} events of {events.count} are NaN or infinite; they belong to no gate")
     if large.any():
         remark("values-huge", f"{_counted(names, large)} events of {events.count} lie beyond 1e20: no measurement")
-    if events.count > 1 and np.all(low == high) and not unusable.any():
+    if events.count > 1 and np.all(low == high) and high.max() < _EXACT and not unusable.any():
         remark("values-constant", "every event has the same values")
     elif events.count >= _ENOUGH:
         below = [n for n, top in zip(names, high, strict=True) if -np.inf < top < 0 and not is_time(n)]
