@@ -188,10 +188,10 @@ def _export(path: Path, dataset: int | None, encoding: str, out: Path) -> None:
     """Write a data set anew; an existing file is never replaced, for it may be the cytometer's own."""
     from aqp4flow.fcs import AUTO, read_fcs, rewritten
 
-    if out.exists():
-        raise InputError(str(out), "it exists already", "name a file that does not")
     content = rewritten(read_fcs(path, dataset or AUTO, encoding))
     try:
+        if out.exists():
+            raise InputError(str(out), "it exists already", "name a file that does not")
         partial = out.with_name(f".{out.name}.part")
         partial.write_bytes(content)
         partial.replace(out)
@@ -249,6 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         typer.echo("interrupted: nothing was written", err=True)
         sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:
+        if debug:
+            raise
+        where = error.filename if isinstance(error.filename, str) else "output"
+        _complain(StorageError(where, error.strerror or type(error).__name__, "look at the disk, then run it again"))
+        sys.exit(StorageError.exit_code)
     except Exception as error:
         if debug:
             raise

@@ -22,6 +22,12 @@ from handmade import DATA, EVENTS, HEADER, TWO, built, codes, read, refusal
         ("ネガティブ", "!"),
         ("ｺﾝﾄﾛｰﾙ", "/"),  # half-width: a byte a character
         ("検体", "\f"),
+        ("10 μm α β", "/"),
+        ("37℃", "/"),
+        ("①②③", "|"),
+        ("A株", "/"),
+        ("ＡＱＰ４", "!"),
+        ("患者№3", "/"),
     ],
 )
 def test_japanese_windows_text_comes_back_whole(words: str, delimiter: str, tmp_path: Path) -> None:
@@ -33,7 +39,9 @@ def test_japanese_windows_text_comes_back_whole(words: str, delimiter: str, tmp_
     assert codes(file) == ["text-cp932"]
 
 
-@pytest.mark.parametrize("words", ["Zoë µ", "Müller", "Größe 5 µm²", "naïve café", "T cells (37 °C)", "±5 %", "Åse Ø"])
+@pytest.mark.parametrize(
+    "words", ["Zoë µ", "Müller", "Größe 5 µm²", "naïve café", "T cells (37 °C)", "±5 %", "Åse Ø", "5 µg mL"]
+)
 def test_western_text_is_not_taken_for_japanese(words: str, tmp_path: Path) -> None:
     """Many of these bytes are valid cp932 too; what they would say is not Japanese."""
     file = read(tmp_path, built(DATA, {**TWO, "$OP": words}, "5", encoding="latin-1"))
@@ -46,6 +54,22 @@ def test_text_in_utf8_keeps_its_letters(words: str, tmp_path: Path) -> None:
     file = read(tmp_path, built(DATA, {**TWO, "$OP": words}, "5"))
     assert file.keywords["$OP"] == words
     assert file.repairs == ()
+
+
+@pytest.mark.parametrize("words", ["anti\x96human", "\x93quoted\x94", "don\x92t", "100 \x80"])
+def test_windows_punctuation_is_not_taken_for_japanese(words: str, tmp_path: Path) -> None:
+    """Dashes, quotation marks and the euro of Windows lie where cp932 has the first bytes of kanji."""
+    file = read(tmp_path, built(DATA, {**TWO, "$OP": words}, "5", encoding="latin-1"))
+    assert file.keywords["$OP"] == words
+
+
+def test_a_character_cut_by_a_field_of_fixed_length_does_not_change_the_rest(tmp_path: Path) -> None:
+    """UTF-8 of which one character lost its last byte: the next delimiter is still one."""
+    content = built(DATA, {**TWO, "$OP": "検体と血清", "K": "抗体", "L": "v"}, "5")
+    whole = "抗体".encode()
+    file = read(tmp_path, content.replace(whole + b"/L/v/", whole[:-1] + b"/L/vw/"))
+    assert (file.keywords["$OP"], file.keywords["K"], file.keywords["L"]) == ("検体と血清", "抗\ufffd", "vw")
+    assert codes(file) == ["text-utf-8-cut"]
 
 
 def test_the_encoding_can_be_set(tmp_path: Path) -> None:

@@ -99,8 +99,13 @@ def test_the_same_values_give_the_same_bytes() -> None:
     [
         ((2, 3), {"$TOT": "5"}, "keyword $TOT describes the layout and is set by the writer"),
         ((2, 3), {"$P1B": "16"}, "keyword $P1B describes the layout and is set by the writer"),
-        ((2, 3), {"$OP": ""}, "keyword '$OP' has the value ''; FCS allows neither empty"),
-        ((2, 3), {"": "x"}, "keyword '' has the value 'x'; FCS allows neither empty"),
+        ((2, 3), {"$OP": ""}, "keyword '$OP' has the value ''; FCS allows neither empty (3.1, 3.2.4)"),
+        ((2, 3), {"": "x"}, "keyword '' has the value 'x'; FCS allows neither empty (3.1, 3.2.4)"),
+        (
+            (2, 3),
+            {"ALL": "|\f\x1e!\\/*~^`\x1f\x1d\x1c#@%&"},
+            r"keywords hold every one of '|\x0c\x1e!\\/*~^`\x1f\x1d\x1c#@%&'; none is left as a delimiter",
+        ),
         ((2, 2), {}, "3 channels for values of shape (2, 2)"),
         ((3,), {}, "3 channels for values of shape (3,)"),
     ],
@@ -160,6 +165,47 @@ def test_values_on_the_linear_scale_stay_what_they_were(tmp_path: Path) -> None:
         assert ours.events.column(name).tolist() == pytest.approx(odd.events.column(name).tolist(), rel=1e-6)
     assert ours.events.column("B").tolist() == [3.0, 3.5]
     assert ours.events.column("Time").tolist() == [1.0, 2.0]
+
+
+def test_a_log_channel_that_was_made_linear_has_no_gain_left(tmp_path: Path) -> None:
+    path = again(tmp_path, built(b"\0\2", described(["A"], 16, "I", 1024, P1E="4,1", P1G="10"), "1"))
+    assert read_fcs(path).events.column("A").tolist() == pytest.approx([100.0])
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_delimiters_in_names_and_values_trouble_no_reader(reader: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
+    """The writer takes a delimiter that nothing holds, for not all know what a doubled one means."""
+    keywords = {**described(["A|B", "|"], P1S="|", P2S="x|"), "|A": "v1", "B|": "||v2|"}
+    path = again(tmp_path, built(DATA, keywords, "5"))
+    assert np.array_equal(reader(path), read_fcs(path).raw)
+    file = read_fcs(path)
+    assert [(c.name, c.stain) for c in file.channels] == [("A|B", "|"), ("|", "x|")]
+    assert (file.keywords["|A"], file.keywords["B|"]) == ("v1", "||v2|")
+
+
+def test_a_matrix_of_names_with_commas_stays_readable(tmp_path: Path) -> None:
+    path = again(tmp_path, built(DATA, {**described(["A,B", "C"]), "SPILL": "2,1,2,1,0.1,0,1"}, "5"))
+    spillover = read_fcs(path).spillover
+    assert spillover is not None
+    assert (spillover.channels, spillover.matrix.tolist()) == (("A,B", "C"), [[1.0, 0.1], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("reader", [by_us, by_flowio, by_fcsparser])
+def test_a_well_without_events_is_read(reader: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
+    """FlowCal opens no file without events."""
+    assert reader(again(tmp_path, built(b"", TWO, "0"))).shape == (0, 2)
+
+
+@pytest.mark.parametrize(("step", "wanted"), [("0,01", "0.01"), ("xxxxxxxxx", None), ("0.05", "0.05")])
+def test_a_time_step_is_written_as_it_was_understood(step: str, wanted: str | None, tmp_path: Path) -> None:
+    path = again(tmp_path, built(DATA, {**described(["Time", "A"]), "$TIMESTEP": step}, "5"))
+    assert read_fcs(path).keywords.get("$TIMESTEP") == wanted
+    assert codes(read_fcs(path)) == []
+
+
+def test_ranges_and_voltages_keep_their_digits(tmp_path: Path) -> None:
+    path = again(tmp_path, built(DATA, {**TWO, "$P1R": "0.4", "$P1V": "1234567", "$P2V": "512.25"}, "5"))
+    assert [(c.range, c.voltage) for c in read_fcs(path).channels] == [(0.4, 1234567.0), (262144.0, 512.25)]
 
 
 def test_what_was_mended_and_what_was_said_goes_along(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_fault_of_ours_exits_1_without_a_traceback(call, tmp_path: Path) -> No
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(
-        "import aqp4flow.fcs.reader as r\ndef fail(*a): raise ZeroDivisionError('planted')\nr.parse_header = fail\n"
+        "import aqp4flow.fcs.reader as r\ndef fail(*a): raise ZeroDivisionError('planted')\nr.read_segments = fail\n"
     )
     path = Path(__file__).parents[1]
     some = tmp_path / "x.fcs"

@@ -16,12 +16,12 @@ from aqp4flow.fcs.reader import FcsFile
 from aqp4flow.model import Channel, Spillover
 
 _TEXT_START = 256
-_DELIMITER = "|"
+_DELIMITERS = "|\f\x1e!\\/*~^`\x1f\x1d\x1c#@%&"  # what no keyword of a file holds, the first choice first
 _LARGEST_HEADER_OFFSET = 99_999_999
 #: Keywords that describe a data set's bytes or its matrix: the writer sets its own.
 _WRITTEN = re.compile(
     r"[$@]P\d+([NBERSVG]|DATATYPE|ADDRESS)|\$(BEGIN|END)(DATA|STEXT|ANALYSIS)|\$(TOT|PAR|NEXTDATA|MODE|DATATYPE|BYTEORD)"
-    r"|\$(COMP|DFC\d+TO\d+|SPILLOVER|UNICODE)|SPILL(OVER)?"
+    r"|\$(COMP|DFC\d+TO\d+|SPILLOVER|UNICODE|TIMESTEP)|SPILL(OVER)?|AQP4FLOW REPAIRS"
 )
 
 
@@ -46,7 +46,7 @@ def fcs_bytes(
     data = np.ascontiguousarray(matrix, dtype=dtype).tobytes()
     pairs = _required(len(matrix), channels, kind, bits, _tops(matrix, channels))
     if spillover is not None:
-        pairs["$SPILLOVER"] = _spillover_text(spillover)
+        pairs["$SPILLOVER"] = _spillover_text(spillover, channels)
     for key, value in keywords.items():
         if key in pairs:
             raise InputError("FCS writer", f"keyword {key} describes the layout and is set by the writer")
@@ -60,23 +60,36 @@ def rewritten(file: FcsFile) -> bytes:
     Values are those stored, with $PnG and $TIMESTEP beside them; log-amplified integers become linear. float32
     is used where it holds every value exactly. The keyword `AQP4FLOW REPAIRS` names what had been mended.
     """
-    events = file.events
     columns, channels = [], []
     for i, channel in enumerate(file.channels):
-        decades, offset = channel.amplification
-        top = math.ceil(offset * 10**decades) if decades else channel.range
-        columns.append(events.linear(i) if decades else events.stored(i))
-        channels.append(replace(channel, amplification=(0.0, 0.0), range=top))
-    exact = all(np.array_equal(column, column.astype(np.float32), equal_nan=True) for column in columns)
-    values = np.column_stack([column.astype(np.float32 if exact else np.float64) for column in columns])
+        columns.append(file.events.linear(i) if channel.amplification[0] else file.events.stored(i))
+        channels.append(_linear(channel))
     keywords = {
         key: value
         for key, value in file.keywords.items()
         if value.strip() and key.strip() and not _WRITTEN.fullmatch(key)
     }
-    if file.repairs:
-        keywords["AQP4FLOW REPAIRS"] = "; ".join(sorted({repair.code for repair in file.repairs}))
-    return fcs_bytes(values, channels, keywords, file.spillover)
+    if file.layout.timestep is not None:
+        keywords["$TIMESTEP"] = repr(file.layout.timestep)
+    mended = {repair.code for repair in (*file.repairs, *file.value_repairs)}
+    if mended:
+        keywords["AQP4FLOW REPAIRS"] = "; ".join(sorted(mended))
+    return fcs_bytes(_in_one_type(columns), channels, keywords, file.spillover)
+
+
+def _linear(channel: Channel) -> Channel:
+    """The channel of values whose log amplification has been undone: its range is theirs, and no gain is left."""
+    decades, offset = channel.amplification
+    if not decades:
+        return channel
+    return replace(channel, amplification=(0.0, 0.0), gain=1.0, range=float(math.ceil(offset * 10**decades)))
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def _in_one_type(columns: Sequence[NDArray[Any]]) -> NDArray[np.floating[Any]]:
+    """All columns as float32 where that holds every value exactly, else as float64."""
+    exact = all(np.array_equal(column, column.astype(np.float32), equal_nan=True) for column in columns)
+    return np.column_stack([column.astype(np.float32 if exact else np.float64) for column in columns])
 
 
 def _required(
@@ -98,13 +111,13 @@ def _required(
         pairs[f"$P{number}N"] = channel.name
         pairs[f"$P{number}B"] = str(bits)
         pairs[f"$P{number}E"] = "0,0"
-        pairs[f"$P{number}R"] = f"{tops[number - 1]:.0f}"
+        pairs[f"$P{number}R"] = _number(tops[number - 1])
         if channel.gain != 1:
             pairs[f"$P{number}G"] = repr(channel.gain)
         if channel.stain:
             pairs[f"$P{number}S"] = channel.stain
         if channel.voltage is not None:
-            pairs[f"$P{number}V"] = f"{channel.voltage:g}"
+            pairs[f"$P{number}V"] = _number(channel.voltage)
     return pairs
 
 
@@ -116,27 +129,47 @@ def _tops(matrix: NDArray[np.floating[Any]], channels: Sequence[Channel]) -> lis
     return [c.range if math.isfinite(c.range) else power for c, power in zip(channels, powers, strict=True)]
 
 
-def _spillover_text(spillover: Spillover) -> str:
-    numbers = [repr(float(x)) for x in spillover.matrix.ravel()]
-    return ",".join([str(len(spillover.channels)), *spillover.channels, *numbers])
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else repr(float(value))
+
+
+def _spillover_text(spillover: Spillover, channels: Sequence[Channel]) -> str:
+    """Names and numbers; channels are named by their numbers where a name holds the comma that parts them."""
+    names = list(spillover.channels)
+    if any("," in name for name in names):
+        numbers = {channel.name: str(number) for number, channel in enumerate(channels, 1)}
+        names = [numbers[name] for name in names]
+    coefficients = [repr(float(x)) for x in spillover.matrix.ravel()]
+    return ",".join([str(len(names)), *names, *coefficients])
 
 
 def _assemble(pairs: Mapping[str, str], data: bytes) -> bytes:
     """HEADER, TEXT and DATA; offsets of DATA stand in TEXT at a fixed width so that TEXT keeps its length."""
-    fixed = "".join(_pair(key, value) for key, value in pairs.items())
-    layout = _DELIMITER + "$BEGINDATA|{:020d}|$ENDDATA|{:020d}|"
-    text_length = len((layout.format(0, 0) + fixed).encode())
-    begin = _TEXT_START + text_length
-    end = begin + len(data) - 1 if data else begin
-    text = (layout.format(begin, end) + fixed).encode()
+    places = {"$BEGINDATA": f"{0:020d}", "$ENDDATA": f"{0:020d}"}
+    delimiter = _delimiter(pairs)
+    begin = _TEXT_START + len(_text({**places, **pairs}, delimiter))
+    end = begin + len(data) - 1
+    places = {"$BEGINDATA": f"{begin:020d}", "$ENDDATA": f"{end:020d}"}
+    text = _text({**places, **pairs}, delimiter)
     in_header = (begin, end) if end <= _LARGEST_HEADER_OFFSET else (0, 0)
-    offsets = (_TEXT_START, _TEXT_START + text_length - 1, *in_header, 0, 0)
+    offsets = (_TEXT_START, begin - 1, *in_header, 0, 0)
     header = "FCS3.1    " + "".join(f"{offset:>8d}" for offset in offsets)
     return header.encode().ljust(_TEXT_START) + text + data
 
 
-def _pair(key: str, value: str) -> str:
-    """Key and value, each delimiter inside doubled; FCS has no empty values (FCS 3.1, 3.2.4)."""
-    if not key or not value:
-        raise InputError("FCS writer", f"keyword {key!r} has the value {value!r}; FCS allows neither empty")
-    return "".join(part.replace(_DELIMITER, _DELIMITER * 2) + _DELIMITER for part in (key, value))
+def _text(pairs: Mapping[str, str], delimiter: str) -> bytes:
+    return (delimiter + "".join(f"{key}{delimiter}{value}{delimiter}" for key, value in pairs.items())).encode()
+
+
+def _delimiter(pairs: Mapping[str, str]) -> str:
+    """A character that no name or value holds: not every reader knows what a doubled delimiter means."""
+    empty = next((key for key, value in pairs.items() if not key or not value), None)
+    if empty is not None:
+        raise InputError(
+            "FCS writer", f"keyword {empty!r} has the value {pairs[empty]!r}; FCS allows neither empty (3.1, 3.2.4)"
+        )
+    used = {character for pair in pairs.items() for text in pair for character in text}
+    free = next((character for character in _DELIMITERS if character not in used), None)
+    if free is None:
+        raise InputError("FCS writer", f"keywords hold every one of {_DELIMITERS!r}; none is left as a delimiter")
+    return free

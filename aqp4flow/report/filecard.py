@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aqp4flow.errors import Aqp4flowError
+from aqp4flow.errors import Aqp4flowError, one_line
 from aqp4flow.fcs import FcsFile
 from aqp4flow.fcs.second_opinion import Opinion
 from aqp4flow.model import Channel, Repair, Spillover
@@ -86,7 +86,12 @@ def refusal(file: str, error: Aqp4flowError) -> dict[str, Any]:
 
 
 def lines(described: dict[str, Any]) -> Iterator[str]:
-    """The facts of a file for a person to read."""
+    """The facts of a file for a person to read; control characters of the file reach no terminal."""
+    for line in _lines(described):
+        yield one_line(line, most=10_000)
+
+
+def _lines(described: dict[str, Any]) -> Iterator[str]:
     if "refused" in described:
         return
     sets = f", data set {described['dataset']} of {described['n_datasets']}" if described["n_datasets"] > 1 else ""
@@ -99,7 +104,7 @@ def lines(described: dict[str, Any]) -> Iterator[str]:
     if "measured_dataset" in described:
         yield f"  a run measures data set {described['measured_dataset']}"
     for further in described.get("data_sets", [])[1:]:
-        yield from lines(further)
+        yield from _lines(further)
 
 
 def _labelled(described: dict[str, Any]) -> Iterator[tuple[str, str]]:
