@@ -17,6 +17,7 @@ from aqp4flow.cytometry.measure import Measured, Populations, measure
 from aqp4flow.errors import AnalysisError, ConfigError, FcsError, InputError
 from aqp4flow.fcs import FcsFile
 from aqp4flow.fcs.spillover import HARDWARE_SPILLOVER
+from aqp4flow.fcs.values import value_repairs
 from aqp4flow.model import (
     FULLY_STAINED,
     NAN,
@@ -192,7 +193,7 @@ class _Opened:
     refusal: str = ""
 
     def columns(self) -> Columns:
-        """The well's events, mapped for as long as the columns live."""
+        """The well's events, in memory for as long as the columns live."""
         if self.file is None:
             raise ValueError("a refused file has no columns")
         return Columns(self.file.open_events(), self.spillover)
@@ -218,8 +219,10 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         ]
     checks += _second_opinions(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
-    readings = _measure_all(opened, gates, setting, checks)
-    repairs = [repair for one in opened if one.file for repair in (*one.file.repairs, *one.file.value_repairs)]
+    readings, remarks = _measure_all(opened, gates, setting, checks)
+    repairs = [
+        repair for one, more in zip(opened, remarks, strict=True) if one.file for repair in (*one.file.repairs, *more)
+    ]
     repairs += [Repair(one.well.file, "refused", one.refusal) for one in opened if one.refusal]
     return PlateWells(
         plate=plate,
@@ -312,34 +315,40 @@ def _compared(setting: Setting, gates: Sequence[Gate]) -> Populations:
 
 def _measure_all(
     opened: Sequence[_Opened], gates: Sequence[Gate], setting: Setting, checks: list[Check]
-) -> list[Reading]:
-    """Readings in plate-map order; control-cell wells are measured first, for their mates need them."""
+) -> tuple[list[Reading], list[list[Repair]]]:
+    """Readings and remarks on values in plate-map order; control-cell wells come first, for their mates need them."""
     compared = _compared(setting, gates)
     order = sorted(range(len(opened)), key=lambda i: opened[i].well.cells != "control")
     controls: list[Reading] = []
     tops: dict[str, float] = {}
     readings: dict[int, Reading] = {}
+    remarks: dict[int, list[Repair]] = {}
     for i in order:
         one = opened[i]
         partner = None
         if compared.nonexpressing is None and one.well.cells != "control":
             partner = readout.partner_of(Reading(one.well, None, {}), controls)
         top = tops.get(partner.well.name, NAN) if partner else NAN
-        measured = _measure_one(one, gates, compared, setting, top)
+        measured, remarks[i] = _measure_one(one, gates, compared, setting, top)
         reading = _reading(one, measured, compared, partner)
         readings[i] = _flagged(reading, measured, setting, compared, checks)
         if one.well.cells == "control" and measured is not None:
             controls.append(readings[i])
             tops[one.well.name] = measured.background_top
-    return [readings[i] for i in range(len(opened))]
+    every = range(len(opened))
+    return [readings[i] for i in every], [remarks[i] for i in every]
 
 
 def _measure_one(
     one: _Opened, gates: Sequence[Gate], compared: Populations, setting: Setting, top: float
-) -> Measured | None:
+) -> tuple[Measured | None, list[Repair]]:
+    """What a well measures, and what its values call for being told; its file is opened once for both."""
     if one.file is None:
-        return None
-    return measure(one.columns(), gates, compared, setting.signal, setting.assay.readout.statistic, top)
+        return None, []
+    events = one.file.open_events()
+    columns = Columns(events, one.spillover)
+    measured = measure(columns, gates, compared, setting.signal, setting.assay.readout.statistic, top)
+    return measured, value_repairs(events)
 
 
 def _reading(one: _Opened, measured: Measured | None, compared: Populations, partner: Reading | None) -> Reading:
@@ -515,7 +524,7 @@ def gate_pictures(wells: PlateWells) -> list[GatePicture]:
     shown = [r.well for r in wells.readings if r.n_events and r.well.role in FULLY_STAINED and not r.well.excluded]
     step = -(-len(shown) // PICTURED_WELLS) or 1
     opened = [_open(wells.plate, well, wells.setting) for well in shown[::step]]
-    return picture_gates([one.columns() for one in opened if one.file], wells.gates)
+    return picture_gates((one.columns() for one in opened if one.file), wells.gates)
 
 
 # --- wells to titers ------------------------------------------------------------------------------

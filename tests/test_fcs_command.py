@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,9 +190,6 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, call: Callable) ->
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_an_output_that_cannot_be_written_is_no_fault_of_the_program(stained: Path) -> None:
-    import subprocess
-    import sys
-
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "aqp4flow", "fcs", stained],
@@ -206,19 +205,22 @@ def test_an_output_that_cannot_be_written_is_no_fault_of_the_program(stained: Pa
 # --- odd files in a run ---------------------------------------------------------------------------
 
 
-def run(plate: Path, out: Path, call: Callable, settings: str = "") -> object:
+def run(
+    plate: Path, out: Path, call: Callable, settings: str = "", matrix: str = "auto"
+) -> subprocess.CompletedProcess[str]:
     definition = plate.parents[1] / "assay.toml"
-    definition.write_text(definition.read_text().replace('source = "file"', 'source = "auto"') + f"\n{settings}\n")
+    definition.write_text(definition.read_text().replace('"file"', f'"{matrix}"') + f"\n{settings}\n")
     return call("run", plate, "--assay", definition, "-o", out)
 
 
-def remade(path: Path, **keywords: str) -> None:
-    """A simulated well with other keywords, its values unchanged."""
+def remade(path: Path, values: np.ndarray | None = None, **keywords: str) -> None:
+    """A simulated well with other values or keywords."""
     from aqp4flow.fcs import fcs_bytes
 
     file = read_fcs(path)
     kept = {"$CYT": "Test", "$TIMESTEP": "0.01"}
-    path.write_bytes(fcs_bytes(file.raw.astype(np.float32), file.channels, {**kept, **keywords}, file.spillover))
+    values = file.raw.astype(np.float32) if values is None else values
+    path.write_bytes(fcs_bytes(values, file.channels, {**kept, **keywords}, file.spillover))
 
 
 def test_a_repair_stands_in_the_table_and_on_the_page(
@@ -232,6 +234,31 @@ def test_a_repair_stands_in_the_table_and_on_the_page(
     (row,) = table(tmp_path / "out" / "repairs.csv")
     assert (row["file"], row["code"], row["plate"]) == (well.name, "bytes-after-data", "P001")
     assert "bytes-after-data" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_values_that_are_no_numbers_are_counted_and_in_no_median(
+    plate: Path, tmp_path: Path, call: Callable, table: Callable
+) -> None:
+    """NaN and infinity in scatter and signal of every well: the run goes on, and says how many there were.
+
+    Uncompensated, for through a matrix NaN would reach the reporter, and such events no gate.
+    """
+    assert run(plate, tmp_path / "good", call, matrix="none").returncode in (0, 4)
+    for well in plate.glob("*.fcs"):
+        file = read_fcs(well)
+        values = file.raw.astype(np.float32).copy()
+        index = {channel.name: i for i, channel in enumerate(file.channels)}
+        values[::100, index["APC-A"]] = np.nan
+        values[50::100, index["FSC-A"]] = np.inf
+        remade(well, values)
+    done = run(plate, tmp_path / "out", call)
+    assert done.returncode in (0, 4), done.stderr
+    assert "Warning" not in done.stderr
+    good, odd = ({row["well"]: row for row in table(tmp_path / name / "wells.csv")} for name in ("good", "out"))
+    for name, row in odd.items():
+        assert "values-not-finite" in row["flags"] or row["role"] != "sample"
+        assert float(row["mfi_expressing"]) == pytest.approx(float(good[name]["mfi_expressing"]), rel=0.15)
+    assert "values-not-finite" in {row["code"] for row in table(tmp_path / "out" / "repairs.csv")}
 
 
 def test_a_file_that_contradicts_the_plate_map_is_flagged(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ class GatePicture:
     gates: tuple[Gate, ...]
 
 
-def picture_gates(wells: Sequence[Columns], gates: Sequence[Gate]) -> list[GatePicture]:
+def picture_gates(wells: Iterable[Columns], gates: Sequence[Gate]) -> list[GatePicture]:
     """One picture for each parent and set of axes that gates look at."""
     panels: dict[tuple[str | None, tuple[Dimension, ...]], list[Gate]] = {}
     for gate in gates:
@@ -59,7 +59,7 @@ def picture_gates(wells: Sequence[Columns], gates: Sequence[Gate]) -> list[GateP
         for (parent, axes), parts in pooled.items():
             rows = found[parent] if parent else np.arange(columns.events.count)
             rows = rows[:: max(1, len(rows) // _EVENTS_A_WELL)]
-            parts.append([columns.take(axis, rows) for axis in axes])
+            parts.append(_finite([columns.take(axis, rows) for axis in axes]))
     return [
         _picture(
             parent,
@@ -70,6 +70,12 @@ def picture_gates(wells: Sequence[Columns], gates: Sequence[Gate]) -> list[GateP
         for (parent, axes), found_gates in panels.items()
         if pooled[parent, axes] and sum(len(part[0]) for part in pooled[parent, axes])
     ]
+
+
+def _finite(columns: list[Values]) -> list[Values]:
+    """Events that have a place in a picture."""
+    shown = np.logical_and.reduce([np.isfinite(column) for column in columns])
+    return [column[shown] for column in columns]
 
 
 def _picture(parent: str | None, axes: tuple[Dimension, ...], values: list[Values], gates: list[Gate]) -> GatePicture:
