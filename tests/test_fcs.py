@@ -319,6 +319,13 @@ def test_the_span_whose_values_make_sense_is_read_where_both_fit(tmp_path: Path)
     assert codes(file) == ["data-offsets-differ"]
 
 
+def test_a_byte_too_many_before_the_first_event_is_refused(tmp_path: Path) -> None:
+    """Taken for one behind the last, it would multiply every value by 256."""
+    data = b" " + integers([[i % 1000, i % 7] for i in range(50)], [4, 4], LITTLE)
+    said = refusal(tmp_path, built(data, described(["A", "B"], 32, "I", 1024), "50"))
+    assert "DATA have one byte too many, and make sense only from byte" in said
+
+
 @pytest.mark.parametrize(("version", "said"), [("FCS2.0", []), ("FCS3.0", ["tot-derived"])])
 def test_a_missing_total_follows_from_the_length(version: str, said: list[str], tmp_path: Path) -> None:
     """FCS 2.0 does not ask for it; later versions do, and then it is told."""

@@ -40,7 +40,9 @@ def test_a_copy_whose_end_never_arrived_is_refused(share: float, tmp_path: Path)
 def test_a_copy_with_one_page_missing_in_the_middle_is_refused(tmp_path: Path) -> None:
     whole = lying(drawn(5_000).tobytes())
     hole = whole[:8192] + bytes(4096) + whole[12288:]
-    assert refusal(tmp_path, hole) == f"well.fcs: 4096 bytes from 8192 are nothing but zero\nhint: {COPYING}"
+    assert refusal(tmp_path, hole) == f"well.fcs: 2048 bytes from 8192 are nothing but zero\nhint: {COPYING}"
+    shifted = whole[:8700] + bytes(4096) + whole[8700 + 4096 :]  # a page of another file system, or of an archive
+    assert COPYING in refusal(tmp_path, shifted)
 
 
 def test_a_copy_that_has_only_its_length_is_refused(tmp_path: Path) -> None:

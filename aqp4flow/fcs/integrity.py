@@ -18,7 +18,8 @@ from aqp4flow.fcs.offsets import DataSpan
 from aqp4flow.model import Repair
 
 _PAGE = 4096  # file systems reserve, and copies arrive, in multiples of this
-_PAGES = 1024  # looked at in one go
+_STRETCH = 2048  # bytes: one of them is zero throughout wherever a page's worth is, aligned or not
+_STRETCHES = 2048  # looked at in one go
 _CRC = 8  # FCS 3.0, 3.5: sixteen bits in up to eight digits after the last segment
 _SAMPLE = 512  # events looked at
 _CHUNK = 1 << 20  # bytes looked at in one go
@@ -31,22 +32,21 @@ _SMALL, _LARGE = 1e-20, 1e20  # no detector's value lies outside, except 0
 
 
 def refuse_unfilled(buffer: Buffer, begin: int, end: int, record: int, where: str) -> None:
-    """Raise IncompleteError where a page of DATA, a part of one, or the end of DATA is nothing but zero bytes.
+    """Raise IncompleteError where a stretch of DATA, a part of a page, or the end is nothing but zero bytes.
 
     `begin` and `end` (one past the last) count from the first byte of the file. Of a page that DATA share with
     other bytes the part must hold two events: one alone may be a cytometer's.
     """
-    first_page, last_page = -(-begin // _PAGE), end // _PAGE
-    for part in ((begin, min(first_page * _PAGE, end)), (max(last_page * _PAGE, begin), end)):
-        if part[1] - part[0] >= _LEAST_EVENTS * record and (part != (begin, end)):
+    first_edge, last_edge = min(-(-begin // _PAGE) * _PAGE, end), max(end // _PAGE * _PAGE, begin)
+    for part in ((begin, first_edge), (last_edge, end)):
+        if part[1] - part[0] >= _LEAST_EVENTS * record and part != (begin, end):
             _refuse_zeros(buffer, part, where)
-    for first in range(first_page, last_page, _PAGES):
-        last = min(first + _PAGES, last_page)
-        words = np.frombuffer(buffer, "<u8", (last - first) * _PAGE // 8, first * _PAGE).reshape(-1, _PAGE // 8)
-        for page in np.flatnonzero(words[:, 0] == 0):
-            if not words[page].any():
-                raise IncompleteError(where, f"{_PAGE} bytes from {(first + int(page)) * _PAGE} are nothing but zero")
-        release(buffer, begin, last * _PAGE)
+    for first in range(-(-begin // _STRETCH), end // _STRETCH, _STRETCHES):
+        last = min(first + _STRETCHES, end // _STRETCH)
+        words = np.frombuffer(buffer, "<u8", (last - first) * _STRETCH // 8, first * _STRETCH).reshape(last - first, -1)
+        for stretch in np.flatnonzero(words[:, 0] == 0):
+            _refuse_zeros(buffer, ((first + int(stretch)) * _STRETCH, (first + int(stretch) + 1) * _STRETCH), where)
+        release(buffer, begin, last * _STRETCH)
     half = (end - begin) // record // 2 * record
     tail = min(half, max(16 * record, _LEAST_TAIL))
     if tail >= _LEAST_TO_CLAIM * record:

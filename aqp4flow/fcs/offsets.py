@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aqp4flow.errors import FcsError
 from aqp4flow.fcs.layout import Layout
@@ -102,7 +102,19 @@ def _exact(
         likely = [n for n, (begin, _) in fits.items() if plausible(layout, DataSpan(begin, begin + needed, total))]
         name = likely[0] if likely else name
     begin, end = fits[name]
+    if end - begin == needed:
+        _refuse_begin_too_low(segments, layout, DataSpan(begin, begin + needed, total), plausible)
     return DataSpan(begin, begin + needed, total), _remarks(name, (begin, end), spans, needed, segments.where)
+
+
+def _refuse_begin_too_low(
+    segments: Segments, layout: Layout, span: DataSpan, plausible: Callable[[Layout, DataSpan], bool]
+) -> None:
+    """One byte too many: as a rule behind the last event, but the values may show that it lies before the first."""
+    later = replace(span, begin=span.begin + 1, end=span.end + 1)
+    if segments.holds(later.begin, later.end) and not plausible(layout, span) and plausible(layout, later):
+        what = f"DATA have one byte too many, and make sense only from byte {later.begin}, not from {span.begin}"
+        raise FcsError(segments.where, what, "the file contradicts itself; export it again")
 
 
 def _fits(span: Span, needed: int, segments: Segments) -> bool:
