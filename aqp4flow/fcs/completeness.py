@@ -38,11 +38,11 @@ class Completeness:
 def completeness(path: str | os.PathLike[str]) -> Completeness:
     """Look at HEADER, TEXT and the length of every data set, and for pages that were never filled in.
 
-    Nothing is decoded: the cost does not grow with the number of channels, and hardly with that of events.
+    Nothing is decoded: it costs little more than reading the file.
     Raises FcsError only when the file cannot be opened, or is none.
     """
     path = Path(path)
-    buffer, _ = open_file(path)
+    buffer = open_file(path).buffer
     begin: int | None = 0
     number = 0
     try:

@@ -7,7 +7,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,16 @@ def release(buffer: Buffer, begin: int, end: int) -> None:
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """What tells a file from a later one of the same name."""
+class OpenFile:
+    """The bytes of a file, and what tells it from a later one of the same name: its size and time of change."""
 
-    size: int
-    changed: int
+    path: Path
+    buffer: Buffer = field(repr=False)
+    stamp: tuple[int, int]
 
 
-def open_file(path: Path) -> tuple[Buffer, Stamp]:
-    """The bytes of a file and its stamp; raises FcsError when it cannot be opened.
+def open_file(path: Path) -> OpenFile:
+    """The bytes of a file; raises FcsError when it cannot be opened.
 
     A well's file is read whole: a file that is mapped and becomes shorter meanwhile, as on a share where a copy
     starts anew, would end the process. Larger ones are mapped.
@@ -57,10 +58,9 @@ def open_file(path: Path) -> tuple[Buffer, Stamp]:
             raise FcsError(where, f"{what}, not a file", "name the FCS files")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            stamp = Stamp(status.st_size, status.st_mtime_ns)
-            if status.st_size < _LARGE:
-                return file.read(), stamp
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), stamp
+            small = status.st_size < _LARGE
+            buffer = file.read() if small else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return OpenFile(path, buffer, (status.st_size, status.st_mtime_ns))
     except FileNotFoundError:
         raise FcsError(where, f"no such file in {path.parent.name or '.'}/") from None
     except (OSError, ValueError) as error:

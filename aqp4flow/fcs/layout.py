@@ -10,13 +10,12 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 
 from aqp4flow.errors import FcsError, listed
-from aqp4flow.fcs.text import whole_number
+from aqp4flow.fcs.text import PADDING, whole_number
 from aqp4flow.model import Channel, Repair
 
 TIME_NAMES = ("time", "hdr-t")
 _CLOCKS = re.compile(r"(computed )?time[ _]?(2|msw|lsw)?|hdr-t|event.?(number|#|count)?", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,4})?", re.ASCII)
-_PADDING = " \0\r\n\t"
 _LEAST_GAIN, _MOST_GAIN = 1e-6, 1e6
 _LONGEST_TICK = 1e6  # seconds
 _MOST_CHANNELS = 10_000
@@ -187,7 +186,7 @@ def _bits(keywords: Mapping[str, str], number: int, kind: str) -> int:
 
 def _number(text: str) -> float | None:
     """A finite number as writers leave it, blanks and a decimal comma allowed; None when it is not one."""
-    text = text.strip(_PADDING)
+    text = text.strip(PADDING)
     found = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.inf
     return found if math.isfinite(found) else None
 

@@ -15,7 +15,7 @@ from aqp4flow.errors import FcsError
 from aqp4flow.fcs import datasets as sets
 from aqp4flow.fcs.acquisition import Acquisition, acquired
 from aqp4flow.fcs.encoding import ENCODINGS
-from aqp4flow.fcs.events import Buffer, FcsEvents, Stamp, open_file
+from aqp4flow.fcs.events import Buffer, FcsEvents, OpenFile, open_file
 from aqp4flow.fcs.identity import plate_of, well_of, wells_said
 from aqp4flow.fcs.integrity import byte_repairs, is_plausible, refuse_unfilled, trailing_repairs
 from aqp4flow.fcs.layout import Layout, parse_layouts
@@ -41,7 +41,7 @@ class FcsFile:
     keywords: Mapping[str, str] = field(repr=False)
     layout: Layout = field(repr=False)
     data: DataSpan
-    stamp: Stamp = field(repr=False)
+    stamp: tuple[int, int] = field(repr=False)
     spillover: Spillover | None = field(repr=False)
     repairs: tuple[Repair, ...]
     analysis: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -58,12 +58,12 @@ class FcsFile:
 
         Raises FcsError when the file is no longer the one whose keywords were read.
         """
-        buffer, stamp = open_file(self.path)
-        if stamp != self.stamp:
+        opened = open_file(self.path)
+        if opened.stamp != self.stamp:
             what = "the file changed while it was read"
             raise FcsError(self.path.name, what, "it may still be copying; start again when it is complete")
         span = self.data
-        return FcsEvents(self.path.name, self.layout, buffer, span.begin, span.end, span.n_events)
+        return FcsEvents(self.path.name, self.layout, opened.buffer, span.begin, span.end, span.n_events)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -134,13 +134,13 @@ def _walk(path: Path, encoding: str) -> list[FcsFile]:
     """The data sets in file order. A damaged one after the first is left out, and the first says so."""
     if encoding not in ("auto", *ENCODINGS):
         raise ValueError(f"encoding {encoding!r} is not one of auto, {', '.join(ENCODINGS)}")
-    buffer, stamp = open_file(path)
+    opened = open_file(path)
     found: list[FcsFile] = []
     begin: int | None = 0
     remarks: list[Repair] = []
     while begin is not None and len(found) < sets.MOST:
         try:
-            one, begin, problem = _read(path, (buffer, stamp), begin, len(found) + 1, encoding)
+            one, begin, problem = _read(opened, begin, len(found) + 1, encoding)
         except FcsError as error:
             if not found:
                 raise
@@ -186,16 +186,13 @@ def _measured(found: list[FcsFile]) -> FcsFile:
 # --- one data set ---------------------------------------------------------------------------------
 
 
-def _read(
-    path: Path, opened: tuple[Buffer, Stamp], begin: int, number: int, encoding: str
-) -> tuple[FcsFile, int | None, str]:
+def _read(opened: OpenFile, begin: int, number: int, encoding: str) -> tuple[FcsFile, int | None, str]:
     """A data set, where the next one begins, and what is wrong with the place of the next one."""
-    buffer, stamp = opened
-    where, size = path.name, len(buffer)
+    where, buffer = opened.path.name, opened.buffer
     own = buffer if begin == 0 else memoryview(buffer)[begin:]
     segments, repairs = read_segments(own, where, encoding)
     after, problem = sets.following(segments, begin, buffer)
-    end = after if after is not None else size
+    end = after if after is not None else len(buffer)
     segments = replace(segments, size=end - begin)
     layouts, layout_repairs = parse_layouts(segments.keywords, where)
     layout, span, span_repairs = find_data(segments, layouts, lambda one, place: is_plausible(own, one, place))
@@ -205,12 +202,12 @@ def _read(
     last = begin + segments.last_byte(span.end)
     spillover, spillover_repairs = parse_spillover(segments.keywords, layout.channels, where)
     found = FcsFile(
-        path=path,
+        path=opened.path,
         version=segments.header.version,
         keywords=segments.keywords,
         layout=layout,
         data=whole,
-        stamp=stamp,
+        stamp=opened.stamp,
         spillover=spillover,
         repairs=(
             *repairs,

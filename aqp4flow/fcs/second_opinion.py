@@ -88,7 +88,7 @@ def _bare(key: str) -> str:
 
 
 def _compared(file: FcsFile, theirs: NDArray[Any]) -> tuple[tuple[str, str], ...]:
-    raw = file.raw
+    raw = file.open_events().raw
     if theirs.shape != raw.shape:
         return ()
     return tuple((c.name, _verdict(raw[:, i], theirs[:, i])) for i, c in enumerate(file.channels))

@@ -87,7 +87,7 @@ def read_segments(own: Buffer, where: str, encoding: str = "auto") -> tuple[Segm
     """
     header = parse_header(bytes(own[:HEADER_LENGTH]), where)
     begin, end = header.text
-    remarks = [replace(repair, file=where) for repair in header.repairs]
+    remarks = list(header.repairs)
     if header.data[0] == end:
         header = replace(header, text=(begin, end - 1))
         remarks.append(Repair(where, "text-end-off-by-one", "the end of TEXT is the first byte of DATA"))

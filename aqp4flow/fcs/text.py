@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from aqp4flow.errors import FcsError, listed
+from aqp4flow.errors import FcsError, IncompleteError, listed
 from aqp4flow.fcs.encoding import decode
 from aqp4flow.model import Repair
 
@@ -30,7 +30,7 @@ _NAME_LIKE = re.compile(
     r"|DFC\d+TO\d+|SPILLOVER)|SPILL(OVER)?",
     re.IGNORECASE,
 )
-_PADDING = " \0\r\n\t"
+PADDING = " \0\r\n\t"  # what writers leave around values
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _require_fcs(head: bytes, where: str) -> None:
     if head[:3] == b"FCS":
         return
     if not any(head):
-        raise FcsError(where, "the file begins with nothing but zero bytes", "it was still being copied; copy it again")
+        raise IncompleteError(where, "the file begins with nothing but zero bytes")
     begins = head[:12].decode("latin-1")
     raise FcsError(
         where,
@@ -130,7 +130,7 @@ def parse_further(segment: bytes, delimiter: int, where: str, encoding: str) -> 
 
 def _pairs(text: str, where: str, repairs: list[Repair]) -> list[tuple[str, str]]:
     delimiter = text[0]
-    padding = _PADDING.replace(delimiter, "")
+    padding = PADDING.replace(delimiter, "")
     body = text[1:].rstrip(padding)
     if not body.endswith(delimiter):
         repairs.append(Repair(where, "text-unterminated", "TEXT does not end with its delimiter"))
@@ -176,7 +176,7 @@ def _tokens(body: str, delimiter: str) -> tuple[list[str], list[str]]:
                     empty.append(text.strip())
                 value = None
         else:
-            value += text + delimiter * (run // 2 if run >= 0 else 0)
+            value += text + delimiter * (run // 2)
             if run % 2 or run == 0:
                 tokens.append(value)
                 value = None
@@ -234,7 +234,7 @@ def whole_number(keywords: Mapping[str, str], key: str, where: str) -> int:
     """A keyword's value as a whole number; raises FcsError naming the keyword when it is not one."""
     if key not in keywords:
         raise FcsError(where, f"the required keyword {key} is missing from TEXT", "export the file again")
-    value = keywords[key].strip(_PADDING)
+    value = keywords[key].strip(PADDING)
     if not (value.isascii() and value.isdigit()) or len(value) > 20:
         raise FcsError(where, f"{key} is {value[:40]!r}, not a whole number", "export the file again")
     return int(value)
