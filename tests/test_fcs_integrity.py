@@ -208,7 +208,7 @@ def test_bits_that_a_mask_takes_off_are_told_where_none_are_expected(tmp_path: P
     file = read(tmp_path, built(integers(rows, [4, 4], "1,2,3,4"), described(["A", "B"], 32, "I", 1000), "2"))
     assert file.raw.tolist() == [[496_174 % 1024, 5], [558, 6]]
     assert [(repair.code, repair.message) for repair in file.value_repairs] == [
-        ("values-masked", "A: 1 events of 2 have bits above $PnR (1000); they were taken off")
+        ("values-masked", "A: 1 events of 2 have bits above $PnR; they were taken off")
     ]
 
 

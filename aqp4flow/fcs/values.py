@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aqp4flow.errors import listed
 from aqp4flow.fcs.events import FcsEvents
 from aqp4flow.fcs.layout import is_time
 from aqp4flow.model import Repair
@@ -56,14 +57,15 @@ def _masked(events: FcsEvents) -> list[Repair]:
     Words of 16 bits with 10-bit values carry other things above them (XL, FC500); in wider words bits above may mean
     that $PnR is wrong.
     """
-    found = []
-    for i, (channel, slot) in enumerate(zip(events.channels, events.layout.slots, strict=False)):
+    above = np.zeros(len(events.channels), np.int64)
+    for i, slot in enumerate(events.layout.slots):
         if slot.mask is not None and slot.width > 2:
-            above = int(np.count_nonzero(events.unmasked(i) > slot.mask))
-            if above:
-                what = f"{channel.name}: {above} events of {events.count} have bits above $PnR ({channel.range:.10g})"
-                found.append(Repair(events.where, "values-masked", f"{what}; they were taken off"))
-    return found
+            above[i] = np.count_nonzero(events.unmasked(i) > slot.mask)
+    if not above.any():
+        return []
+    counted = _counted([channel.name for channel in events.channels], above)
+    message = f"{counted} events of {events.count} have bits above $PnR; they were taken off"
+    return [Repair(events.where, "values-masked", message)]
 
 
 def _remarks(
@@ -97,4 +99,4 @@ def _remarks(
 
 
 def _counted(names: Iterable[str], counts: NDArray[np.int64]) -> str:
-    return ", ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True) if n)
+    return listed([f"{name}: {n}" for name, n in zip(names, counts, strict=True) if n])
