@@ -390,65 +390,6 @@ def test_one_event_of_zeros_at_the_end_is_data(tmp_path: Path) -> None:
     assert file.raw[-1].tolist() == [0.0, 0.0]
 
 
-# --- TEXT -----------------------------------------------------------------------------------------
-
-
-def test_keywords_may_be_padded_and_in_small_letters(tmp_path: Path) -> None:
-    keywords = {f"   {key.lower()} ": value for key, value in TWO.items()}
-    file = read(tmp_path, built(DATA, keywords, "5"))
-    assert [channel.name for channel in file.channels] == ["A", "B"]
-    assert codes(file) == ["text-padded-keywords"]
-
-
-def test_keywords_in_small_letters_are_nothing_odd(tmp_path: Path) -> None:
-    file = read(tmp_path, built(DATA, {key.lower(): value for key, value in TWO.items()}, "5"))
-    assert [channel.name for channel in file.channels] == ["A", "B"]
-    assert file.repairs == ()
-
-
-@pytest.mark.parametrize("delimiter", ["/", "|", "\\", "\f", "!"])
-def test_a_doubled_delimiter_is_one_character_of_a_value(delimiter: str, tmp_path: Path) -> None:
-    twice = delimiter * 2
-    file = read(tmp_path, built(DATA, {**TWO, "PATH": f"C{twice}D{twice}x"}, "5", delimiter=delimiter))
-    assert file.keywords["PATH"] == f"C{delimiter}D{delimiter}x"
-    assert file.repairs == ()
-
-
-@pytest.mark.parametrize("last", ["$OP", "CELLS"])
-def test_empty_values_written_as_doubled_delimiters_are_read(last: str, tmp_path: Path) -> None:
-    keywords = {"$COM": "", **TWO, "EXPORT": "now", last: ""}
-    file = read(tmp_path, built(DATA, keywords, "5"))
-    assert (file.keywords["$COM"], file.keywords[last], file.keywords["EXPORT"]) == ("", "", "now")
-    assert file.raw.tolist() == [list(row) for row in EVENTS]
-    assert codes(file) == ["text-empty-values"]
-
-
-def test_text_that_is_not_utf8_is_latin1_and_said(tmp_path: Path) -> None:
-    file = read(tmp_path, built(DATA, {**TWO, "$OP": "Zoë µ"}, "5", encoding="latin-1"))
-    assert file.keywords["$OP"] == "Zoë µ"
-    assert codes(file) == ["text-latin-1"]
-
-
-def test_text_in_utf8_keeps_its_letters(tmp_path: Path) -> None:
-    file = read(tmp_path, built(DATA, {**TWO, "$OP": "山田 µ"}, "5"))
-    assert file.keywords["$OP"] == "山田 µ"
-    assert file.repairs == ()
-
-
-def test_text_may_end_without_a_delimiter(tmp_path: Path) -> None:
-    content = built(DATA, {**TWO, "LAST": "x"}, "5")
-    at = content.index(b"LAST/x/") + len(b"LAST/x")
-    file = read(tmp_path, content[:at] + b" " + content[at + 1 :])
-    assert file.keywords["LAST"].strip() == "x"
-    assert file.n_events == 5
-
-
-def test_a_keyword_that_stands_twice_keeps_its_first_value(tmp_path: Path) -> None:
-    file = read(tmp_path, built(DATA, {**TWO, "note": "first", "NOTE": "second"}, "5"))
-    assert file.keywords["NOTE"] == "first"
-    assert codes(file) == ["keyword-twice"]
-
-
 # --- names ----------------------------------------------------------------------------------------
 
 

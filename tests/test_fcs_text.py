@@ -162,6 +162,22 @@ def test_a_text_that_begins_with_no_delimiter_is_refused(first: bytes, tmp_path:
     )
 
 
+# --- names of keywords ---------------------------------------------------------------------------
+
+
+def test_keywords_may_be_padded_and_in_small_letters(tmp_path: Path) -> None:
+    keywords = {f"   {key.lower()} ": value for key, value in TWO.items()}
+    file = read(tmp_path, built(DATA, keywords, "5"))
+    assert [channel.name for channel in file.channels] == ["A", "B"]
+    assert codes(file) == ["text-padded-keywords"]
+
+
+def test_keywords_in_small_letters_are_nothing_odd(tmp_path: Path) -> None:
+    file = read(tmp_path, built(DATA, {key.lower(): value for key, value in TWO.items()}, "5"))
+    assert [channel.name for channel in file.channels] == ["A", "B"]
+    assert file.repairs == ()
+
+
 # --- supplemental TEXT and ANALYSIS -----------------------------------------------------------------
 
 
