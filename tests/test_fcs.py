@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aqp4flow.errors import FcsError
-from aqp4flow.fcs import read_fcs
+from aqp4flow.errors import FcsError, InputError
+from aqp4flow.fcs import read_fcs, rewritten
 from aqp4flow.model import Channel
 from handmade import (
     BIG,
@@ -221,6 +221,32 @@ def test_gain_is_divided_out(gain: str, wanted: float, said: list[str], tmp_path
     assert file.events.column("A").tolist() == [wanted]
     assert file.raw.tolist() == [[6.0]]
     assert codes(file) == said
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"P1G": "-1"},
+        {"P1G": "x"},
+        {"P1G": "1e-320"},
+        {"P1E": "4"},
+        {"P1E": "-1,1"},
+        {"P1E": "4,1", "P1R": "0"},
+        {"P1E": "4,1", "P1R": "1"},
+        {"P1E": "4,1", "P1R": "1,024"},
+        {"P1E": "4,1", "P1R": "x"},
+    ],
+    ids=str,
+)
+def test_where_the_scale_is_not_known_no_linear_value_is_made_up(odd: dict[str, str], tmp_path: Path) -> None:
+    """The other channels, and what is stored, stay readable."""
+    file = read(tmp_path, built(integers([[5, 6], [7, 8]], [2, 2], LITTLE), described(["A", "B"], 16, "I", **odd), "2"))
+    assert file.raw.tolist() == [[5, 6], [7, 8]]
+    assert np.isnan(file.events.column("A")).all()
+    assert file.events.column("B").tolist() == [6.0, 8.0]
+    assert "scale-unknown" in codes(file)
+    with pytest.raises(InputError, match="A: the scale is not known"):
+        rewritten(file)
 
 
 def test_time_is_never_logarithmic(tmp_path: Path) -> None:
@@ -538,28 +564,6 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
         built(bytes(range(1, 16)), described(["A", "B"], 10, "I", 1024), "6"),
         "values of 10 bits, and the length of DATA fits neither bytes nor words",
         "bit-packed integers are not read; export as FCS 3.1",
-    ),
-    "amplification": (
-        built(b"\1\0", described(["A"], 16, "I", P1E="4"), "1"),
-        "$P1E is '4', not two numbers",
-        AGAIN,
-    ),
-    "negative gain": (built(DATA, {**TWO, "$P2G": "-1"}, "5"), "$P2G is '-1'; a gain is a number above 0", AGAIN),
-    "no gain": (built(DATA, {**TWO, "$P2G": "x"}, "5"), "$P2G is 'x'; a gain is a number above 0", AGAIN),
-    "log without range": (
-        built(b"\1\0", {**described(["A"], 16, "I", P1E="4,1"), "$P1R": None}, "1"),
-        "$P1R is not a number above 1, and $P1E needs it",
-        AGAIN,
-    ),
-    "a range with a comma": (
-        built(b"\1\0", described(["A"], 16, "I", P1E="4,1", P1R="1,024"), "1"),
-        "$P1R is not a number above 1, and $P1E needs it",
-        AGAIN,
-    ),
-    "log with a range of 0": (
-        built(b"\1\0", described(["A"], 16, "I", P1E="4,1", P1R="0"), "1"),
-        "$P1R is not a number above 1, and $P1E needs it",
-        AGAIN,
     ),
     "still being copied": (
         built(floats(*EVENTS[:4]) + bytes(4 * 8), TWO, "8"),

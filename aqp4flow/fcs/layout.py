@@ -18,6 +18,7 @@ _CLOCKS = re.compile(r"(computed )?time[ _]?(2|msw|lsw)?|hdr-t|event.?(number|#|
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 _LEAST_GAIN, _MOST_GAIN = 1e-6, 1e6
 _LONGEST_TICK = 1e6  # seconds
+_LINEAR = (0.0, 0.0)  # no decades
 _MOST_CHANNELS = 10_000
 _EXPORT = "export as FCS 3.1"
 
@@ -151,12 +152,7 @@ def _channel(keywords: Mapping[str, str], number: int, kind: str, notes: _Notes)
     key = f"$P{number}"
     name = keywords.get(f"{key}N", "").strip()
     top = _range(keywords.get(f"{key}R", ""), f"{key}R", notes)
-    amplification = _amplification(keywords.get(f"{key}E", ""), f"{key}E", kind, notes)
-    if amplification[0] and is_time(name):
-        notes.add("log-on-time", "asks for log amplification of time; ignored", f"{key}E")
-        amplification = (0.0, 0.0)
-    if amplification[0] and not 1 < top < math.inf:
-        raise FcsError("", f"{key}R is not a number above 1, and {key}E needs it", "export the file again")
+    amplification, gain = _scale(keywords, key, kind, top, notes)
     if "," in name:
         notes.add("name-comma", "a comma in a channel's name, which lists of channels cannot hold", f"{key}N")
     return Channel(
@@ -165,7 +161,7 @@ def _channel(keywords: Mapping[str, str], number: int, kind: str, notes: _Notes)
         stain=keywords.get(f"{key}S", "").strip(),
         bits=_bits(keywords, number, kind),
         range=top,
-        gain=_gain(keywords.get(f"{key}G", ""), f"{key}G", notes, matters=not is_time(name)),
+        gain=gain,
         amplification=amplification,
         voltage=_number(keywords.get(f"{key}V", "")),
     )
@@ -199,15 +195,30 @@ def _range(text: str, key: str, notes: _Notes) -> float:
     return top
 
 
-def _gain(text: str, key: str, notes: _Notes, *, matters: bool) -> float:
-    """$PnG; of a time channel it is never used (FCS 3.1, 3.2.20), so there it may be anything."""
-    if not text.strip():
+def _scale(
+    keywords: Mapping[str, str], key: str, kind: str, top: float, notes: _Notes
+) -> tuple[tuple[float, float], float]:
+    """Amplification and gain of a channel. Where they are not known the gain is NaN: no linear value is made up."""
+    amplification = _amplification(keywords.get(f"{key}E", ""), f"{key}E", kind, notes)
+    gain = _gain(keywords.get(f"{key}G", ""), f"{key}G", notes)
+    if is_time(keywords.get(f"{key}N", "").strip()):  # $TIMESTEP alone is its scale (FCS 3.1, 3.2.20)
+        if amplification is not None and amplification[0]:
+            notes.add("log-on-time", "asks for log amplification of time; ignored", f"{key}E")
+        return _LINEAR, 1.0 if gain is None else gain
+    if amplification is None or gain is None or (amplification[0] and not 1 < top < math.inf):
+        message = "the scale is not known ($PnE, $PnG and $PnR): there are stored values and no linear ones"
+        notes.add("scale-unknown", message, key)
+        return _LINEAR, math.nan
+    return amplification, gain
+
+
+def _gain(text: str, key: str, notes: _Notes) -> float | None:
+    """$PnG, 1 where it is absent, None where it is no gain."""
+    if not text.strip(PADDING):
         return 1.0
     gain = _number(text)
     if gain is None or not (gain == 0 or _LEAST_GAIN <= gain <= _MOST_GAIN):
-        if not matters:
-            return 1.0
-        raise FcsError("", f"{key} is {text[:40]!r}; a gain is a number above 0", "export the file again")
+        return None
     if "," in text:
         notes.add("gain-decimal-comma", f"a gain of {text.strip()[:40]!r}; read as {gain:g}", key)
     if gain == 0:
@@ -216,23 +227,23 @@ def _gain(text: str, key: str, notes: _Notes, *, matters: bool) -> float:
     return gain
 
 
-def _amplification(text: str, key: str, kind: str, notes: _Notes) -> tuple[float, float]:
-    """Decades and offset of $PnE; (0, 0) is linear. FCS 3.1, 3.2.20: `4,0` is to be read as `4,1`."""
-    if not text.strip():
+def _amplification(text: str, key: str, kind: str, notes: _Notes) -> tuple[float, float] | None:
+    """Decades and offset of $PnE; None where it says neither. FCS 3.1, 3.2.20: `4,0` is to be read as `4,1`."""
+    if not text.strip(PADDING):
         notes.add("amplification-missing", "missing; taken as linear", key)
-        return 0.0, 0.0
-    pair = (0.0, 0.0) if _number(text) == 0 else _two_numbers(text)
+        return _LINEAR
+    pair = _LINEAR if _number(text) == 0 else _two_numbers(text)
     if kind in ("F", "D"):
         if pair is None or pair[0]:
             notes.add("log-on-floats", "asks for log amplification of values that are not integers; ignored", key)
-        return 0.0, 0.0
+        return _LINEAR
     if pair is None:
-        raise FcsError("", f"{key} is {text[:40]!r}, not two numbers", "export the file again")
+        return None
     decades, offset = pair
     if decades and offset == 0:
         notes.add("log-offset-zero", "an offset of 0 on a log channel; taken as 1, as the standard says", key)
         offset = 1.0
-    return (decades, offset) if decades else (0.0, 0.0)
+    return (decades, offset) if decades else _LINEAR
 
 
 def _two_numbers(text: str) -> tuple[float, float] | None:

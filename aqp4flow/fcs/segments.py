@@ -19,7 +19,7 @@ from aqp4flow.fcs.text import (
 )
 from aqp4flow.model import Repair
 
-_UNFILLED = bytes(16)  # so many zero bytes in a row stand in no text
+_UNFILLED = bytes(32)  # so many zero bytes in a row stand in no text
 NOWHERE = (0, 0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.errors import InputError
+from aqp4flow.errors import InputError, listed
 from aqp4flow.fcs.reader import FcsFile
 from aqp4flow.model import Channel, Spillover
 
@@ -59,7 +59,13 @@ def rewritten(file: FcsFile) -> bytes:
 
     Values are those stored, with $PnG and $TIMESTEP beside them; log-amplified integers become linear. float32
     is used where it holds every value exactly. The keyword `AQP4FLOW REPAIRS` names what had been mended.
+
+    Raises InputError where the scale of a channel is not known.
     """
+    unknown = [channel.name for channel in file.channels if math.isnan(channel.gain)]
+    if unknown:
+        what = f"{listed(unknown)}: the scale is not known, so the values would be read as what they are not"
+        raise InputError(file.path.name, what, "correct $PnE, $PnG and $PnR in the program that wrote the file")
     columns, channels = [], []
     for i, channel in enumerate(file.channels):
         columns.append(file.events.linear(i) if channel.amplification[0] else file.events.stored(i))

@@ -45,7 +45,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
         "stain": channel.stain or None,
         "bits": channel.bits,
         "range": channel.range if math.isfinite(channel.range) else None,
-        "gain": channel.gain,
+        "gain": channel.gain if math.isfinite(channel.gain) else None,
         "amplification": list(channel.amplification),
         "voltage": channel.voltage,
     }
@@ -128,7 +128,9 @@ def _one_line(channel: dict[str, Any]) -> str:
         parts.append(f"range {channel['range']:.10g}")
     if channel["amplification"][0]:
         parts.append(f"log {channel['amplification'][0]:g} decades")
-    if channel["gain"] != 1:
+    if channel["gain"] is None:
+        parts.append("scale not known")
+    elif channel["gain"] != 1:
         parts.append(f"gain {channel['gain']:g}")
     if channel["voltage"] is not None:
         parts.append(f"{channel['voltage']:g} V")
