@@ -164,6 +164,43 @@ def fcs(
         raise typer.Exit(refusals[0].exit_code)
 
 
+class Estimator(StrEnum):
+    """How the coefficients of a spillover matrix are estimated."""
+
+    REGRESSION = "regression"
+    POPULATIONS = "populations"
+    MEDIAN = "median"
+
+
+@app.command()
+def spillover(
+    folder: Annotated[Path, typer.Argument(help="Single-stained controls with plate.csv: file, role, dye.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="[OUT.csv]", help="With --csv: a file instead of stdout.")
+    ] = None,
+    method: Annotated[Estimator, typer.Option(help="Estimator of the coefficients.")] = Estimator.REGRESSION,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the matrix as CSV, or write it to OUT.csv.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Estimate a spillover matrix from single-stained controls, and say what speaks against them."""
+    if out is not None and not as_csv:
+        raise typer.BadParameter("a file to write needs --csv", param_hint="OUT.csv")
+    from aqp4flow import stains
+
+    found = stains.matrix_from_folder(folder, method.value)
+    for doubt in found.doubts:
+        _say(f"{doubt.code}: {doubt.message}")
+    if as_json:
+        typer.echo(json.dumps(stains.facts(found), ensure_ascii=False, indent=2))
+    elif as_csv and out is None:
+        typer.echo(stains.to_csv(found), nl=False)
+    elif as_csv and out is not None:
+        _write_new(out, stains.to_csv(found).encode())
+    else:
+        for line in stains.lines(found):
+            typer.echo(line)
+
+
 def _card(path: Path, dataset: int | None, encoding: str, keywords: bool, opinions: bool) -> dict[str, Any]:
     """The card of a file: its first data set (or the one asked for), with all of them where there are several."""
     from aqp4flow.fcs import AUTO, read_datasets, read_fcs
@@ -188,7 +225,11 @@ def _export(path: Path, dataset: int | None, encoding: str, out: Path) -> None:
     """Write a data set anew; an existing file is never replaced, for it may be the cytometer's own."""
     from aqp4flow.fcs import AUTO, read_fcs, rewritten
 
-    content = rewritten(read_fcs(path, dataset or AUTO, encoding))
+    _write_new(out, rewritten(read_fcs(path, dataset or AUTO, encoding)))
+
+
+def _write_new(out: Path, content: bytes) -> None:
+    """Write a file that was not there before, whole or not at all."""
     try:
         if out.exists():
             raise InputError(str(out), "it exists already", "name a file that does not")

@@ -44,7 +44,7 @@ def read_plate_map(path: Path, plate: str, files: Mapping[str, Collection[str]])
 
 
 def _well(row: Row, plate: str, files: Mapping[str, Collection[str]]) -> Well:
-    role = _role(row)
+    role = read_role(row)
     name, file = _identify(row, files)
     dilution = read_dilution(row)
     if role in WITH_SERUM:
@@ -60,7 +60,8 @@ def _well(row: Row, plate: str, files: Mapping[str, Collection[str]]) -> Well:
     return Well(plate, name, file, role, row["serum"], cells, dilution, plain(row["replicate"]), row["dye"])
 
 
-def _role(row: Row) -> Role:
+def read_role(row: Row) -> Role:
+    """The role of a row, in English or Japanese."""
     text = plain(row["role"]).lower()
     if row["role"] in _ROLES_JAPANESE:
         return _ROLES_JAPANESE[row["role"]]
