@@ -201,6 +201,43 @@ def spillover(
             typer.echo(line)
 
 
+gates = typer.Typer(help="Gates out to other programs, and in from them.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(gates, name="gates")
+
+
+@gates.command("apply")
+def apply_gates(
+    gating: Annotated[Path, typer.Argument(metavar="GATES.xml|WORKSPACE.wsp", help="GatingML 2.0 or FlowJo 10.")],
+    file: Annotated[Path, typer.Argument(help="An FCS file.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Membership as CSV: a 0/1 column a gate.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Apply another program's gates to a file, as FlowKit evaluates them."""
+    from aqp4flow import exchange
+
+    found = exchange.apply_to_file(gating, file)
+    if out is not None:
+        _write_new(out, exchange.membership_csv(found))
+    if as_json:
+        typer.echo(json.dumps(exchange.facts(found), ensure_ascii=False, indent=2))
+    else:
+        for gate in exchange.facts(found)["gates"]:
+            share = "" if gate["percent_of_parent"] is None else f"  {gate['percent_of_parent']:.3g} % of its parent"
+            typer.echo(f"{gate['path']}  {gate['count']}{share}")
+
+
+@gates.command("export")
+def export_gates(
+    results: Annotated[Path, typer.Argument(help="A results folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The GatingML 2.0 file to write.")],
+    plate: Annotated[str | None, typer.Option(help="Which plate, where there are several.")] = None,
+) -> None:
+    """Write the gates that a run used as GatingML 2.0."""
+    from aqp4flow import exchange
+
+    _write_new(out, exchange.gates_of_results(results, plate))
+
+
 def _card(path: Path, dataset: int | None, encoding: str, keywords: bool, opinions: bool) -> dict[str, Any]:
     """The card of a file: its first data set (or the one asked for), with all of them where there are several."""
     from aqp4flow.fcs import AUTO, read_datasets, read_fcs

@@ -129,7 +129,9 @@ def test_every_command_is_documented() -> None:
     from aqp4flow.cli import app
 
     page = _documented("commands.md")
-    for name, command in get_command(app).commands.items():
+    top = get_command(app).commands
+    nested = {f"{a} {b}": inner for a, group in top.items() for b, inner in getattr(group, "commands", {}).items()}
+    for name, command in {**top, **nested}.items():
         assert f"`aqp4flow {name}" in page
         for option in command.params:
             for word in (word for word in option.opts if word.startswith("--")):

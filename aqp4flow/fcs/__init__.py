@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from aqp4flow.fcs.identity import well_of, wells_said
 from aqp4flow.fcs.reader import AUTO, FcsFile, read_datasets, read_fcs
-from aqp4flow.fcs.writer import fcs_bytes, rewritten
+from aqp4flow.fcs.writer import fcs_bytes, linear, rewritten
 
-__all__ = ["AUTO", "FcsFile", "fcs_bytes", "read_datasets", "read_fcs", "rewritten", "well_of", "wells_said"]
+__all__ = ["AUTO", "FcsFile", "fcs_bytes", "linear", "read_datasets", "read_fcs", "rewritten", "well_of", "wells_said"]

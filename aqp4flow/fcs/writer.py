@@ -83,6 +83,12 @@ def rewritten(file: FcsFile) -> bytes:
     return fcs_bytes(_in_one_type(columns), channels, keywords, file.spillover)
 
 
+def linear(file: FcsFile) -> bytes:
+    """A data set as float64 on the linear scale, time in seconds, $FIL the file's name: for programs that only gate."""
+    channels = [replace(_linear(channel), gain=1.0) for channel in file.channels]
+    return fcs_bytes(file.events.values, channels, {"$FIL": file.path.name}, file.spillover)
+
+
 def _linear(channel: Channel) -> Channel:
     """The channel of values whose log amplification has been undone: its range is theirs, and no gain is left."""
     decades, offset = channel.amplification

@@ -1,0 +1,67 @@
+"""A door: gates go out as GatingML, and gates of other programs are applied to a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aqp4flow.cytometry.gatingml import read_gatingml
+from aqp4flow.cytometry.interchange import Membership, apply_gates
+from aqp4flow.errors import InputError
+from aqp4flow.fcs import linear, read_fcs
+
+
+def apply_to_file(gates: Path, fcs: Path) -> list[Membership]:
+    """Every gate of a GatingML file or FlowJo workspace on one FCS file, as FlowKit evaluates it."""
+    if not gates.is_file():
+        raise InputError(str(gates), "no such file", "name a GatingML 2.0 file or a FlowJo 10 workspace (.wsp)")
+    return apply_gates(gates, fcs.name, linear(read_fcs(fcs)))
+
+
+def facts(found: Sequence[Membership]) -> dict[str, Any]:
+    """Path, count and percent of the parent of every gate, for machines."""
+    return {
+        "gates": [
+            {
+                "path": "/" + "/".join(one.path),
+                "count": one.count,
+                "percent_of_parent": None if np.isnan(one.percent_of_parent) else one.percent_of_parent,
+            }
+            for one in found
+        ]
+    }
+
+
+def membership_csv(found: Sequence[Membership]) -> bytes:
+    """A row an event in file order, a 0/1 column a gate; gates that share an id are told apart by their paths."""
+    ids = Counter(one.gate for one in found)
+    heading = ["/" + "/".join(one.path) if ids[one.gate] > 1 else one.gate for one in found]
+    matrix = np.column_stack([one.mask for one in found]) if found else np.empty((0, 0), np.bool_)
+    cells = np.full((len(matrix), 2 * len(found)), ord(","), np.uint8)
+    cells[:, ::2] = matrix + np.uint8(ord("0"))
+    cells[:, -1:] = ord("\n")
+    return ",".join(_quoted(name) for name in heading).encode() + b"\n" + cells.tobytes()
+
+
+def _quoted(name: str) -> str:
+    return f'"{name.replace(chr(34), chr(34) * 2)}"' if any(c in name for c in ',"\n') else name
+
+
+def gates_of_results(results: Path, plate: str | None) -> bytes:
+    """The GatingML of a results folder, of one plate where it has several."""
+    found = {path.parent.name: path for path in sorted((results / "plates").glob("*/gates.xml"))}
+    alone = results / "gates.xml"
+    if plate is None and alone.is_file():
+        path = alone
+    elif plate in found:
+        path = found[str(plate)]
+    else:
+        known = ", ".join(found) or "none"
+        what = "no gates of one plate" if plate is None else f"no gates of a plate {plate!r}"
+        raise InputError(str(results), what, f"name a results folder, and one of its plates with --plate: {known}")
+    read_gatingml(path)
+    return path.read_bytes()
