@@ -40,13 +40,16 @@ class Channel:
 class Spillover:
     """A spillover matrix: row = dye, column = detector, `observed = true @ matrix`.
 
-    `source` says where it came from in words a report can print. Compared by `same_as`; known by identity, so
-    that what follows from a matrix is computed once for all the wells that share it.
+    `source` says where it came from in words a report can print; `low` and `high` are the 95 % limits of estimated
+    coefficients, NaN where there are none. Compared by `same_as`; known by identity, so that what follows from a
+    matrix is computed once for all the wells that share it.
     """
 
     channels: tuple[str, ...]
     matrix: Values = field(repr=False)
     source: str
+    low: Values | None = field(default=None, repr=False)
+    high: Values | None = field(default=None, repr=False)
 
     @property
     def is_identity(self) -> bool:

@@ -206,8 +206,9 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     plate as a whole gives nothing to learn gates from.
     """
     _keep_freed_memory()
+    setting, control_checks = _with_controls(plate, setting, progress)
     opened = [_open(plate, well, setting) for well in plate.wells]
-    checks = _file_checks(plate, opened) + _spillover_checks(plate, setting, opened)
+    checks = _file_checks(plate, opened) + control_checks + _spillover_checks(plate, setting, opened)
     gates = setting.gates
     if gates is None:
         progress(f"{plate.name}: learning gates")
@@ -233,6 +234,55 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         repairs=tuple(repairs),
         checks=tuple(checks),
     )
+
+
+def _with_controls(plate: Plate, setting: Setting, progress: Progress) -> tuple[Setting, list[Check]]:
+    """The setting with the matrix of the plate's single stains, where they are asked for and usable; and why not."""
+    source = setting.assay.compensation.source
+    stained = _files_of(plate, Role.SINGLE_STAIN)
+    if source not in ("auto", "controls") or (source == "auto" and not stained):
+        return setting, []
+    where = f"{plate.name}: single stains"
+    if not stained:
+        raise AnalysisError(where, "there are none on the plate", "role single-stain and dye, or another source")
+    from aqp4flow import controls
+
+    progress(f"{plate.name}: {len(stained)} single stains")
+    limit = setting.assay.acceptance.condition_limit
+    dark = [file for _, file in _files_of(plate, Role.UNSTAINED)]
+    try:
+        found = controls.of_plate(
+            [(well.dye, file) for well, file in stained], dark, setting.channels, setting.assay.seed.value, limit
+        )
+    except AnalysisError as error:
+        if source == "controls":
+            raise AnalysisError(where, error.what, error.hint) from None
+        return setting, [_unused(plate, error.what)]
+    missing = [
+        name for name in (setting.channels.reporter, setting.signal) if name not in (None, *found.matrix.channels)
+    ]
+    reasons = [doubt.message for doubt in found.doubts] + [f"there is none for {name}" for name in missing]
+    checks = [
+        Check("plate", plate.name, doubt.code, doubt.value, "", Verdict.WARN, f"{doubt.message}.")
+        for doubt in found.doubts
+        if doubt.code != "spillover-condition"
+    ]
+    if source == "auto" and reasons:
+        return setting, [*checks, _unused(plate, reasons[0])]
+    if missing:
+        raise AnalysisError(where, f"there is none for {missing[0]}", "add the control, or choose another source")
+    return replace(setting, matrix=found.matrix), checks
+
+
+def _unused(plate: Plate, why: str) -> Check:
+    message = f"The single stains on the plate were not used: {why}."
+    return Check("plate", plate.name, "single-stains", "not used", "", Verdict.WARN, message)
+
+
+def _files_of(plate: Plate, role: Role) -> list[tuple[Well, FcsFile]]:
+    """Wells of a role whose file could be read and holds events, and that no one excluded."""
+    found = [(well, plate.files[well.file]) for well in plate.wells if well.role is role and not well.excluded]
+    return [(well, file) for well, file in found if isinstance(file, FcsFile) and file.n_events]
 
 
 def _keep_freed_memory() -> None:
@@ -488,9 +538,7 @@ def _spillover_checks(plate: Plate, setting: Setting, opened: Sequence[_Opened])
             message = "Not compensated, as the definition asks."
         return [*checks, Check("plate", plate.name, "compensation", "none", "", Verdict.PASS, message)]
     source = ", ".join(dict.fromkeys(matrix.source for matrix in matrices))
-    stains = any(well.role is Role.SINGLE_STAIN for well in plate.wells)
-    also = " The single stains on the plate were not used." if stains else ""
-    message = f"Compensated with {source} ({', '.join(matrices[0].channels)}).{also}"
+    message = f"Compensated with {source} ({', '.join(matrices[0].channels)})."
     checks.append(Check("plate", plate.name, "compensation", source, "", Verdict.PASS, message))
     if len(matrices) > 1 or without:
         message = f"{len(matrices)} matrices on one plate"

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from aqp4flow.assay.platemap import HEADINGS, read_role
+from aqp4flow.controls import Found, Method, control_of, estimate, values_of
 from aqp4flow.cytometry import single_stains
-from aqp4flow.cytometry.compensation import condition
-from aqp4flow.cytometry.single_stains import Control, Doubt, StainMatrix
-from aqp4flow.errors import AnalysisError, SheetError
+from aqp4flow.errors import SheetError
 from aqp4flow.fcs import FcsFile, read_fcs
 from aqp4flow.model import Role, Values
 from aqp4flow.sheet import Row, find_table, nearest, read_table
 
 _NO_LIGHT = ("fsc", "ssc", "fs", "ss", "time", "width", "event", "hdr-t")
-_WORST_CONDITION = 20.0
-
-
-Method = Literal["populations", "median", "regression"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """The matrix, and what speaks against it."""
-
-    method: Method
-    matrix: StainMatrix
-    doubts: tuple[Doubt, ...]
 
 
 def matrix_from_folder(folder: Path, method: Method) -> Found:
@@ -48,19 +34,19 @@ def matrix_from_folder(folder: Path, method: Method) -> Found:
         raise SheetError(f"{folder.name}/", "no row with the role single-stain", "name each control's file and dye")
     names = _light(files[stained[0]["file"]])
     _refuse_other_channels(names, files)
-    unstained = np.concatenate([_values(file, names) for file in dark]) if dark else None
+    unstained = np.concatenate([values_of(file, names) for file in dark]) if dark else None
     dyes = [_dye(row, files[row["file"]], names, unstained) for row in stained]
     detectors = [name for name in names if name in dyes]
     columns = [names.index(name) for name in detectors]
-    controls = [_control(row, dye, files[row["file"]], detectors) for row, dye in zip(stained, dyes, strict=True)]
-    return _estimated(detectors, controls, None if unstained is None else unstained[:, columns], method)
+    controls = [control_of(files[row["file"]], dye, detectors) for row, dye in zip(stained, dyes, strict=True)]
+    return estimate(detectors, controls, None if unstained is None else unstained[:, columns], method)
 
 
 def to_csv(found: Found) -> str:
     """The matrix as `channel,FL1-H,...` and a row a dye: what `[compensation] source` takes."""
-    names = found.matrix.spillover.channels
+    names = found.matrix.channels
     lines = [",".join(["channel", *names])]
-    for name, row in zip(names, found.matrix.spillover.matrix, strict=True):
+    for name, row in zip(names, found.matrix.matrix, strict=True):
         lines.append(",".join([name, *(f"{value:.10g}" for value in row)]))
     return "".join(f"{line}\n" for line in lines)
 
@@ -70,30 +56,33 @@ def facts(found: Found) -> dict[str, Any]:
     matrix = found.matrix
     return {
         "method": found.method,
-        "channels": list(matrix.spillover.channels),
-        "matrix": matrix.spillover.matrix.tolist(),
+        "channels": list(matrix.channels),
+        "matrix": matrix.matrix.tolist(),
         "low": _nullable(matrix.low),
         "high": _nullable(matrix.high),
-        "doubts": [{**asdict(doubt), "value": _nullable(np.array([[doubt.value]]))[0][0]} for doubt in found.doubts],
+        "doubts": [
+            {**asdict(doubt), "value": None if np.isnan(doubt.value) else doubt.value} for doubt in found.doubts
+        ],
     }
 
 
-def _nullable(limits: Values) -> list[list[float | None]]:
+def _nullable(limits: Values | None) -> list[list[float | None]] | None:
+    if limits is None:
+        return None
     return [[None if np.isnan(value) else float(value) for value in row] for row in limits]
 
 
 def lines(found: Found) -> Iterator[str]:
     """The matrix in percent with its limits, a line a coefficient, for people."""
-    names = found.matrix.spillover.channels
+    names = found.matrix.channels
     width = max(len(name) for name in names)
     for i, dye in enumerate(names):
         for j, detector in enumerate(names):
             if i != j:
-                value, low, high = (
-                    100 * m[i, j] for m in (found.matrix.spillover.matrix, found.matrix.low, found.matrix.high)
-                )
-                limits = "" if np.isnan(low) else f"  ({low:.3g} to {high:.3g})"
-                yield f"{dye:{width}} in {detector:{width}} {value:9.4g} %{limits}"
+                limits = ""
+                if found.matrix.low is not None and found.matrix.high is not None:
+                    limits = f"  ({100 * found.matrix.low[i, j]:.3g} to {100 * found.matrix.high[i, j]:.3g})"
+                yield f"{dye:{width}} in {detector:{width}} {100 * found.matrix.matrix[i, j]:9.4g} %{limits}"
 
 
 def _rows(folder: Path) -> list[Row]:
@@ -126,50 +115,4 @@ def _dye(row: Row, file: FcsFile, names: Sequence[str], unstained: Values | None
         return row["dye"]
     if unstained is None:
         raise row.error("no dye is named, and there is no unstained control to tell it by", "fill in the column dye")
-    return single_stains.brightest(names, _values(file, names), unstained)
-
-
-def _values(file: FcsFile, names: Sequence[str]) -> Values:
-    return np.column_stack(file.events.columns(names)) if file.n_events else np.empty((0, len(names)))
-
-
-def _control(row: Row, dye: str, file: FcsFile, detectors: Sequence[str]) -> Control:
-    at_top = np.zeros(file.n_events, np.bool_)
-    for name in detectors:
-        i = file.events.index(name)
-        at_top |= file.events.stored(i) >= file.channels[i].range - 1
-    return Control(row["file"], dye, _values(file, detectors), at_top)
-
-
-def _estimated(
-    detectors: Sequence[str], controls: Sequence[Control], unstained: Values | None, method: Method
-) -> Found:
-    """The matrix by the method asked for; the other estimators are asked too, for where they part."""
-    estimators: dict[Method, Callable[[], StainMatrix]] = {
-        "populations": lambda: single_stains.populations(detectors, controls, unstained, "populations"),
-        "regression": lambda: single_stains.regression(detectors, controls, "regression"),
-        "median": lambda: single_stains.medians(detectors, controls, _needed(unstained), "median"),
-    }
-    matrix = estimators[method]()
-    doubts: list[Doubt] = []
-    found: dict[Method, StainMatrix] = {method: matrix}
-    for other in ("populations", "regression"):
-        if other != method:
-            try:
-                found[other] = estimators[other]()
-            except AnalysisError as error:
-                doubts.append(Doubt("control-estimators", "", float("nan"), f"{other}: {error.what}"))
-    doubts += single_stains.doubts(detectors, controls, unstained)
-    if "populations" in found and "regression" in found:
-        doubts += single_stains.apart(found["populations"], found["regression"])
-    worst = condition(matrix.spillover)
-    if worst >= _WORST_CONDITION:
-        message = f"compensation would multiply noise by up to {worst:.3g}: two dyes look alike"
-        doubts.append(Doubt("spillover-condition", "", worst, message))
-    return Found(method, matrix, tuple(doubts))
-
-
-def _needed(unstained: Values | None) -> Values:
-    if unstained is None:
-        raise SheetError("plate.csv", "no row with the role unstained", "the method median needs one")
-    return unstained
+    return single_stains.brightest(names, values_of(file, names), unstained)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from aqp4flow.model import (
+    NAN,
     Check,
     Curve,
     Estimate,
@@ -175,9 +176,10 @@ def repairs_table(repairs: Sequence[tuple[str, Repair]]) -> Table:
 
 
 def spillover_table(matrices: Sequence[tuple[str, Spillover]]) -> Table:
-    """The matrices used, a row a dye: plate, source, dye, detector, coefficient."""
-    return ("plate", "source", "dye", "detector", "coefficient"), [
-        [plate, m.source, dye, detector, float(m.matrix[i, j])]
+    """The matrices used, a row a dye and detector, with limits where the coefficients were estimated."""
+    heading = ("plate", "source", "dye", "detector", "coefficient", "coefficient_low", "coefficient_high")
+    return heading, [
+        [plate, m.source, dye, detector, *(NAN if x is None else float(x[i, j]) for x in (m.matrix, m.low, m.high))]
         for plate, m in matrices
         for i, dye in enumerate(m.channels)
         for j, detector in enumerate(m.channels)

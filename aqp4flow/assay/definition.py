@@ -56,16 +56,20 @@ class Channels(_Table):
 
 
 class Compensation(_Table):
-    """[compensation]: `file` (the matrix in each FCS file), `none`, `auto` or a CSV matrix beside assay.toml."""
+    """[compensation]: where the matrix comes from.
+
+    `controls` (single stains on the plate), `file` (each FCS file's own), `none`, a CSV matrix beside assay.toml, or
+    `auto`: controls where nothing speaks against them, else the file's where it is not the identity, else none.
+    """
 
     source: Text = "auto"
 
     @field_validator("source")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value in ("auto", "file", "none") or value.lower().endswith(".csv"):
+        if value in ("auto", "controls", "file", "none") or value.lower().endswith(".csv"):
             return value
-        raise ValueError("'auto', 'file', 'none' or the name of a CSV matrix wanted")
+        raise ValueError("'auto', 'controls', 'file', 'none' or the name of a CSV matrix wanted")
 
 
 class Gating(_Table):

@@ -82,6 +82,18 @@ def learn_gates(wells: Iterable[Columns], channels: GateChannels, seed: int) -> 
     return Learned(tuple(gates), tuple(remarks))
 
 
+_DEBRIS = 0.4  # of the cells' forward scatter: dead cells scatter more than that, debris less
+
+
+def without_debris(well: Columns, channels: GateChannels, seed: int) -> NDArray[np.intp]:
+    """Rows of one well's events that are no debris: dead cells stay in, as a viability control needs them."""
+    scatter = GateChannels(channels.forward, channels.side)
+    gate = _cells(_pooled([well], scatter), scatter, seed)
+    forward = well.raw(channels.forward)
+    cells = inside(gate, forward, well.raw(channels.side))
+    return np.flatnonzero(forward >= _DEBRIS * np.median(forward[cells]))
+
+
 def _pooled(wells: Iterable[Columns], channels: GateChannels) -> _Pool:
     """Events of all wells by axis. Wells are looked at one by one, so that memory does not grow with the plate."""
     names = [channels.forward, channels.side, channels.forward_height]
@@ -184,25 +196,27 @@ def _mode(values: Values) -> float:
 
 
 @dataclass(frozen=True)
-class _Axis:
+class DarkScale:
     """arcsinh scale whose linear part is as wide as the dark population, so that noise and decades both fit."""
 
     cofactor: float
 
     def forward(self, values: Values) -> Values:
+        """From the linear scale to the arcsinh one."""
         return np.arcsinh(values / self.cofactor)
 
     def back(self, value: float) -> float:
+        """From the arcsinh scale to the linear one, rounded to six digits."""
         return _rounded(self.cofactor * math.sinh(value))
 
 
-def _axis_for(values: Values) -> _Axis:
+def dark_scale(values: Values) -> DarkScale:
     """Cofactor = spread of the dark side of the darkest dense population."""
     lower = np.sort(values)[: max(50, len(values) // 2)]
     peak = _mode(lower)
     below = peak - values[values <= peak]
     spread = 1.4826 * float(np.median(below)) if len(below) else 0.0
-    return _Axis(max(spread, 1e-3 * float(np.ptp(values)), 1e-6))
+    return DarkScale(max(spread, 1e-3 * float(np.ptp(values)), 1e-6))
 
 
 @dataclass(frozen=True)
@@ -277,7 +291,7 @@ def _peak_from(density: Values, start: int) -> tuple[int, int, int | None]:
 
 def _live(pool: _Pool, axis: Dimension, parent: str, seed: int) -> Range:
     """Up to where a cell is as likely dead as alive, three to six spreads above the live peak."""
-    scale = _axis_for(pool.values[axis])
+    scale = dark_scale(pool.values[axis])
     dark = _dark_population(scale.forward(pool.values[axis]), seed)
     limit = min(max(dark.last_above(0.5), dark.peak + 3 * dark.sd), dark.peak + 6 * dark.sd)
     return Range("live", parent, axis, None, scale.back(limit))
@@ -287,7 +301,7 @@ def _reporter(
     pool: _Pool, axis: Dimension, parent: str, seed: int
 ) -> tuple[tuple[Range, Range], list[tuple[str, str]]]:
     """Non-expressing where that is 90 % likely, expressing where that is 99 % likely, a gap between."""
-    scale = _axis_for(pool.values[axis])
+    scale = dark_scale(pool.values[axis])
     dark = _dark_population(scale.forward(pool.values[axis]), seed)
     upper = min(dark.last_above(0.9), dark.peak + 3 * dark.sd)
     lower = max(min(dark.last_above(0.01), dark.peak + 8 * dark.sd), upper + 0.5 * dark.sd)

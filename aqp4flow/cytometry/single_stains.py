@@ -19,12 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aqp4flow.cytometry.autogate import dark_scale
 from aqp4flow.cytometry.measure import median_with_limits
 from aqp4flow.errors import AnalysisError
 from aqp4flow.model import NAN, Estimate, Spillover, Values, Z
 
 LEAST_EVENTS = 100  # in a population
-_UNSTAINED_TOP = 99.5  # percentile of the unstained above which an event is stained
+_DARK_TOP = 99.5  # percentile of the dark above which an event is stained
+_TWO_APART = 2.0  # spreads from which two halves are two populations
+_LEAST_SHARE = 0.01  # of the events, a population
 _ROUNDS = 30
 _SETTLED = 1e-7  # largest slope left at which the regression ends
 _HUBER = 1.345  # 95 % efficient at the normal law
@@ -64,28 +67,57 @@ class Doubt:
     message: str
 
 
-@dataclass(frozen=True)
-class StainMatrix:
-    """A matrix with the 95 % limits of its coefficients, NaN where the estimator gives none."""
-
-    spillover: Spillover
-    low: Values = field(repr=False)
-    high: Values = field(repr=False)
+# --- dark and bright ------------------------------------------------------------------------------
 
 
-# --- which detector -------------------------------------------------------------------------------
+def brightest(detectors: Sequence[str], stained: Values, dark: Values) -> str:
+    """The detector in which a control's bright events stand farthest above the dark ones, or above 0 without."""
+    below = np.quantile(dark, 0.95, axis=0) if len(dark) else 0.0
+    return detectors[int(np.argmax(np.quantile(stained, 0.95, axis=0) - below))]
 
 
-def brightest(detectors: Sequence[str], stained: Values, unstained: Values) -> str:
-    """The detector in which a control's bright events stand farthest above the unstained ones, or above 0 without."""
-    dark = np.quantile(unstained, 0.95, axis=0) if len(unstained) else 0.0
-    return detectors[int(np.argmax(np.quantile(stained, 0.95, axis=0) - dark))]
+def dark_of(unstained: Values) -> Values:
+    """The unstained events that are dark in every detector: transfected cells carry their reporter unstained too."""
+    dark = np.ones(len(unstained), np.bool_)
+    for light in unstained.T:
+        border = _border(light)
+        if border is not None:
+            dark &= light <= border
+    return unstained[dark]
+
+
+def _border(light: Values) -> float | None:
+    """What parts two populations, where their means lie equally far (Ridler & Calvard 1978); None where there is one.
+
+    On an arcsinh scale as wide as the dark ones. Two are told from one by their distance in spreads: the halves of one
+    normal population lie little more than one apart.
+    """
+    scale = dark_scale(light)
+    scaled = scale.forward(light)
+    border = float(scaled.min() + scaled.max()) / 2
+    for _ in range(100):
+        above = scaled > border
+        if above.all() or not above.any():
+            return None
+        middle = float(scaled[above].mean() + scaled[~above].mean()) / 2
+        if abs(middle - border) < 1e-9:
+            break
+        border = middle
+    high, low = scaled[above], scaled[~above]
+    apart = float(np.median(high) - np.median(low)) / (_spread(high) + _spread(low))
+    if apart < _TWO_APART or min(len(high), len(low)) < _LEAST_SHARE * len(light):
+        return None
+    return scale.back(border)
+
+
+def _spread(values: Values) -> float:
+    return max(1.4826 * float(np.median(np.abs(values - np.median(values)))), 1e-9)
 
 
 # --- the plain definition -------------------------------------------------------------------------
 
 
-def medians(detectors: Sequence[str], controls: Sequence[Control], unstained: Values, source: str) -> StainMatrix:
+def medians(detectors: Sequence[str], controls: Sequence[Control], unstained: Values, source: str) -> Spillover:
     """flowCore's plain definition; raises AnalysisError where a control is no brighter than the unstained."""
     dark = np.median(unstained, axis=0)
     rows = []
@@ -101,17 +133,15 @@ def medians(detectors: Sequence[str], controls: Sequence[Control], unstained: Va
 # --- populations ----------------------------------------------------------------------------------
 
 
-def populations(
-    detectors: Sequence[str], controls: Sequence[Control], unstained: Values | None, source: str
-) -> StainMatrix:
-    """Medians of positive and negative events of each control, or of the unstained control where it has no negatives.
+def populations(detectors: Sequence[str], controls: Sequence[Control], dark: Values | None, source: str) -> Spillover:
+    """Medians of positive and negative events of each control; `dark` are an unstained control's (see `dark_of`).
 
     Raises AnalysisError where a control has too few of either.
     """
     n = len(detectors)
     values, low, high = np.eye(n), np.full((n, n), NAN), np.full((n, n), NAN)
     for row, control in enumerate(_ordered(detectors, controls)):
-        positive, negative = split(control, detectors.index(control.dye), unstained)
+        positive, negative = split(control, detectors.index(control.dye), dark)
         own = _difference(positive[:, row], negative[:, row])
         for column in range(n):
             if column != row:
@@ -120,19 +150,20 @@ def populations(
     return _matrix(detectors, values, source, low, high)
 
 
-def split(control: Control, own: int, unstained: Values | None) -> tuple[Values, Values]:
+def split(control: Control, own: int, dark: Values | None) -> tuple[Values, Values]:
     """Positive and negative events of a control, each of shape (n, n_detectors).
 
-    With an unstained control positive is what lies above its 99.5th percentile and negative what lies below, or the
-    unstained events themselves where the control has hardly any negatives. Without one the two are parted where their
-    means lie equally far (Ridler & Calvard 1978), on an arcsinh scale.
+    Its own two populations where it has two; else all its events against the dark ones of an unstained control.
     """
     events = control.measured
+    border = _border(events[:, own]) if len(events) else None
+    if border is None and dark is not None and len(dark):
+        border = float(np.percentile(dark[:, own], _DARK_TOP))
     light = events[:, own]
-    border = _border(light) if unstained is None else float(np.percentile(unstained[:, own], _UNSTAINED_TOP))
-    positive, negative = events[light > border], events[light <= border]
-    if unstained is not None and len(negative) < max(LEAST_EVENTS, len(events) // 20):
-        negative = unstained
+    positive = events[light > border] if border is not None else events[:0]
+    negative = events[light <= border] if border is not None else events
+    if dark is not None and len(negative) < max(LEAST_EVENTS, len(events) // 20):
+        negative = dark
     for what, found in (("positive", positive), ("negative", negative)):
         if len(found) < LEAST_EVENTS:
             raise AnalysisError(
@@ -141,21 +172,6 @@ def split(control: Control, own: int, unstained: Values | None) -> tuple[Values,
                 "acquire more, and an unstained control beside it",
             )
     return positive, negative
-
-
-def _border(light: Values) -> float:
-    scale = max(1.4826 * float(np.median(np.abs(light - np.median(light)))), 1e-9)
-    scaled = np.arcsinh(light / scale)
-    border = float(scaled.min() + scaled.max()) / 2
-    for _ in range(100):
-        above = scaled > border
-        if above.all() or not above.any():
-            break
-        middle = float(scaled[above].mean() + scaled[~above].mean()) / 2
-        if abs(middle - border) < 1e-9:
-            break
-        border = middle
-    return scale * math.sinh(border)
 
 
 def _difference(a: Values, b: Values) -> Estimate:
@@ -186,7 +202,7 @@ def _quotient(top: Estimate, bottom: Estimate) -> Estimate:
 # --- regression -----------------------------------------------------------------------------------
 
 
-def regression(detectors: Sequence[str], controls: Sequence[Control], source: str) -> StainMatrix:
+def regression(detectors: Sequence[str], controls: Sequence[Control], source: str) -> Spillover:
     """Robust slopes on compensated events, added to the matrix until none is left.
 
     Raises AnalysisError where that does not end: then a control does not show its dye.
@@ -245,27 +261,27 @@ def _huber(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> tuple[
 # --- what speaks against it -----------------------------------------------------------------------
 
 
-def doubts(detectors: Sequence[str], controls: Sequence[Control], unstained: Values | None) -> list[Doubt]:
+def doubts(detectors: Sequence[str], controls: Sequence[Control], dark: Values | None) -> list[Doubt]:
     """What the controls themselves give reason to look at before a matrix from them is used."""
     said: list[Doubt] = []
     for row, control in enumerate(_ordered(detectors, controls)):
-        other = brightest(detectors, control.values, control.values[:0] if unstained is None else unstained)
+        other = brightest(detectors, control.values, control.values[:0] if dark is None else dark)
         if other != control.dye:
             message = f"{control.name}, the control for {control.dye}, is brighter in {other}: swapped tubes?"
             said.append(Doubt("control-swapped", control.dye, NAN, message))
             continue
         try:
-            said += _of_control(detectors, control, row, unstained)
+            said += _of_control(detectors, control, row, dark)
         except AnalysisError as error:
             said.append(Doubt("control-dim", control.dye, NAN, error.what))
     return said
 
 
-def _of_control(detectors: Sequence[str], control: Control, own: int, unstained: Values | None) -> list[Doubt]:
+def _of_control(detectors: Sequence[str], control: Control, own: int, dark: Values | None) -> list[Doubt]:
     said = []
-    positive, negative = split(control, own, unstained)
+    positive, negative = split(control, own, dark)
     shift = float(np.median(positive[:, own]) - np.median(negative[:, own]))
-    spread = 1.4826 * float(np.median(np.abs(negative[:, own] - np.median(negative[:, own])))) or 1e-9
+    spread = _spread(negative[:, own])
     if shift < _DIM * spread:
         message = f"{control.name}: {control.dye} stands only {shift / spread:.3g} spreads above the negatives"
         said.append(Doubt("control-dim", control.dye, shift / spread, message))
@@ -273,8 +289,8 @@ def _of_control(detectors: Sequence[str], control: Control, own: int, unstained:
     if saturated > _SATURATED:
         message = f"{control.name}: {saturated:.3g} % of the events are at the top of the range"
         said.append(Doubt("control-saturated", control.dye, saturated, message))
-    if unstained is not None and negative is not unstained:
-        away = np.abs(np.median(negative, axis=0) - np.median(unstained, axis=0))
+    if dark is not None and len(dark) and negative is not dark:
+        away = np.abs(np.median(negative, axis=0) - np.median(dark, axis=0))
         worst = int(np.argmax(away))
         percent = 100 * float(away[worst]) / shift
         if percent > _OTHER_NEGATIVES:
@@ -283,15 +299,15 @@ def _of_control(detectors: Sequence[str], control: Control, own: int, unstained:
     return said
 
 
-def apart(one: StainMatrix, other: StainMatrix) -> list[Doubt]:
+def apart(one: Spillover, other: Spillover) -> list[Doubt]:
     """Coefficients that two estimators see differently: by more than a fifth, and by more than 0.01."""
-    names = one.spillover.channels
+    names = one.channels
     said = []
     for row, dye in enumerate(names):
         for column, detector in enumerate(names):
-            a, b = (float(found.spillover.matrix[row, column]) for found in (one, other))
+            a, b = (float(found.matrix[row, column]) for found in (one, other))
             if row != column and abs(a - b) > max(_APART * max(abs(a), abs(b)), _APART_LEAST):
-                message = f"{dye} in {detector}: {one.spillover.source} gives {a:.3g}, {other.spillover.source} {b:.3g}"
+                message = f"{dye} in {detector}: {one.source} gives {a:.3g}, {other.source} {b:.3g}"
                 said.append(Doubt("control-estimators", dye, abs(a - b), message))
     return said
 
@@ -313,10 +329,6 @@ def _ordered(detectors: Sequence[str], controls: Sequence[Control]) -> list[Cont
 
 def _matrix(
     detectors: Sequence[str], values: Values, source: str, low: Values | None = None, high: Values | None = None
-) -> StainMatrix:
-    unknown = np.full(values.shape, NAN)
-    matrix = np.array(values)
-    matrix.flags.writeable = False
-    return StainMatrix(
-        Spillover(tuple(detectors), matrix, source), unknown if low is None else low, unknown if high is None else high
-    )
+) -> Spillover:
+    values.flags.writeable = False
+    return Spillover(tuple(detectors), values, source, low, high)
