@@ -29,7 +29,18 @@ from aqp4flow.pipeline import Plate, PlateWells, Progress, Setting, StudyResult
 from aqp4flow.sheet import find_table
 
 FCS_ENDINGS = (".fcs", ".lmd")
-_LIBRARIES = ("flowutils", "matplotlib", "numpy", "openpyxl", "pandas", "pydantic", "scipy", "sklearn")
+_LIBRARIES = (
+    "fcsparser",
+    "flowio",
+    "flowutils",
+    "matplotlib",
+    "numpy",
+    "openpyxl",
+    "pandas",
+    "pydantic",
+    "scipy",
+    "sklearn",
+)
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,13 @@ def test_words_of_sixteen_bits_keep_the_order_of_their_half(tmp_path: Path) -> N
     assert read(tmp_path, built(b"\x01\x02\x03\x04", keywords, "2")).raw[:, 0].tolist() == [0x0201, 0x0403]
 
 
+def test_words_of_sixteen_bits_have_no_order_where_halves_are_torn(tmp_path: Path) -> None:
+    """1,3,2,4: no half of the four bytes holds a word of its own."""
+    keywords = {**described(["A"], 16, "I", 65536), "$BYTEORD": "1,3,2,4"}
+    said = refusal(tmp_path, built(b"\x01\x02\x03\x04", keywords, "2"))
+    assert said.startswith("well.fcs: $BYTEORD is '1,3,2,4' for values of 2 bytes")
+
+
 @pytest.mark.parametrize("order", [LITTLE, BIG])
 def test_a_short_byte_order_gives_its_direction(order: str, tmp_path: Path) -> None:
     """`1,2` beside 32-bit floats: real writers leave it so."""
@@ -153,6 +160,13 @@ def test_ten_bits_stand_in_words_of_sixteen(tmp_path: Path) -> None:
     file = read(tmp_path, built(integers([[1023], [4]], [2], LITTLE), described(["A"], 10, "I", 1024), "2"))
     assert file.raw.tolist() == [[1023], [4]]
     assert codes(file) == ["bits-rounded-up"]
+
+
+def test_bits_above_those_of_the_value_are_taken_off_where_no_range_is_known(tmp_path: Path) -> None:
+    """$PnB of 10 in words of 16 without $PnR."""
+    keywords = {**described(["A"], 10, "I"), "$P1R": None}
+    file = read(tmp_path, built(integers([[0xFC05], [1023]], [2], LITTLE), keywords, "2"))
+    assert file.raw.tolist() == [[5], [1023]]
 
 
 def test_seven_bits_stand_in_bytes(tmp_path: Path) -> None:
@@ -231,6 +245,9 @@ def test_gain_is_divided_out(gain: str, wanted: float, said: list[str], tmp_path
         {"P1G": "1e-320"},
         {"P1E": "4"},
         {"P1E": "-1,1"},
+        {"P1E": "4,1e200"},
+        {"P1E": "200,1"},
+        {"P1G": "1e7"},
         {"P1E": "4,1", "P1R": "0"},
         {"P1E": "4,1", "P1R": "1"},
         {"P1E": "4,1", "P1R": "1,024"},
@@ -276,6 +293,7 @@ def test_the_gain_of_a_time_channel_may_be_anything(tmp_path: Path) -> None:
         ("Time", None, 250.0, []),
         ("Time", "xxxxxxxxx", 250.0, ["timestep-unreadable"]),
         ("Time", "-1", 250.0, ["timestep-unreadable"]),
+        ("Time", "1e8", 250.0, ["timestep-unreadable"]),
     ],
 )
 def test_time_follows_its_step_and_not_its_gain(
@@ -287,10 +305,11 @@ def test_time_follows_its_step_and_not_its_gain(
     assert codes(file) == said
 
 
-def test_a_clock_in_two_halves_is_put_together(tmp_path: Path) -> None:
-    """`TIME_MSW` counts how often the 16 bits of `TIME_LSW` ran over."""
-    keywords = {**described(["TIME_MSW", "A", "TIME_LSW"], 16, "I", 65536), "$TIMESTEP": "0.1"}
-    file = read(tmp_path, built(integers([[0, 1, 65535], [2, 1, 3]], [2] * 3, LITTLE), keywords, "2"))
+@pytest.mark.parametrize("bits", [16, 32])
+def test_a_clock_in_two_halves_is_put_together(bits: int, tmp_path: Path) -> None:
+    """`TIME_MSW` counts how often the range of `TIME_LSW` ran over, in words of whatever width."""
+    keywords = {**described(["TIME_MSW", "A", "TIME_LSW"], bits, "I", 65536), "$TIMESTEP": "0.1"}
+    file = read(tmp_path, built(integers([[0, 1, 65535], [2, 1, 3]], [bits // 8] * 3, LITTLE), keywords, "2"))
     time = file.events.time()
     assert time is not None
     assert time.tolist() == pytest.approx([65535.0, 2 * 65536 + 3])
@@ -320,6 +339,7 @@ def test_a_channel_carries_its_names_range_and_voltage(tmp_path: Path) -> None:
         ((0, 0), (-8, -16), ["data-offsets-differ"]),
         ((0, 1 - len(DATA)), (0, 1 - len(DATA)), ["data-end-derived"]),  # the end never filled in
         ((0, 0), (0, 40_000), ["data-offsets-differ"]),
+        ((0, 0), (0, 5), ["data-offsets-differ"]),
     ],
 )
 def test_the_span_that_fits_the_events_is_read(
@@ -373,15 +393,21 @@ def test_more_events_than_promised_are_cut_to_the_promise_and_said(tmp_path: Pat
     [
         (16, "<u4", "8 bytes an event ($TOT is 50), $PnB add up to 4"),
         (32, "<u2", "4 bytes an event ($TOT is 50), $PnB add up to 8"),
+        (16, "u1,u1,u1", "6 bytes an event ($TOT is 50), $PnB add up to 4"),
     ],
 )
 def test_words_of_another_width_than_promised_are_not_read_as_events(
     bits: int, stored: str, says: str, tmp_path: Path
 ) -> None:
     """$TOT could be wrong, or $PnB: twice as many half events would look like events."""
-    data = (np.arange(100) + 1000).astype(stored).tobytes()
+    data = np.ones(100, stored).tobytes()
     said = refusal(tmp_path, built(data, described(["A", "B"], bits, "I", 65536), "50"))
     assert said == f"well.fcs: DATA has {says}\nhint: the file contradicts itself; export it again"
+
+
+def test_a_total_too_low_is_not_believed_where_two_spans_are_too_long(tmp_path: Path) -> None:
+    content = built(DATA + b"\1" * 8, TWO, "5", header=(0, 0), text=(0, -4))
+    assert "DATA has 48 bytes, $TOT x event width is 5 x 8 = 40" in refusal(tmp_path, content)
 
 
 def test_events_that_were_not_promised_are_not_overlooked(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def test_integers_in_the_reverse_byte_order_are_refused(tmp_path: Path) -> None:
 
 def test_bytes_after_the_last_segment_are_told(tmp_path: Path) -> None:
     assert codes(read(tmp_path, GOOD + b"something else")) == ["bytes-after-data"]
+    assert codes(read(tmp_path, GOOD + b"123456789")) == ["bytes-after-data"]  # a CRC has eight at most
 
 
 @pytest.mark.parametrize("tail", [b"00000000", b"    1234", bytes(600), b"\r\n"])

@@ -15,7 +15,7 @@ from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report.figures import Drawn
 
 _ROWS, _COLUMNS = "ABCDEFGHIJKLMNOP", 24
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "matplotlib", "flowutils")
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "matplotlib", "flowutils", "flowio", "fcsparser")
 _LETTERS = {
     "positive": "+",
     "equivocal": "?",
