@@ -133,6 +133,28 @@ def test_the_reverse_byte_order_is_refused(tmp_path: Path) -> None:
     assert "are absurd in the byte order of $BYTEORD, and sensible in the reverse" in said
 
 
+def test_a_few_odd_values_do_not_hide_the_reverse_byte_order(tmp_path: Path) -> None:
+    """Two of a thousand are absurd either way."""
+    values = drawn(500).astype(">f4")
+    values[7] = 1e30
+    assert "sensible in the reverse" in refusal(tmp_path, lying(values.tobytes()))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.45])
+def test_values_that_make_no_sense_either_way_are_refused(share: float, tmp_path: Path) -> None:
+    values = drawn(500)
+    values[: int(1000 * share), 0] = 1e30
+    said = refusal(tmp_path, lying(values.tobytes()))
+    assert "values are no measurements (beyond 1e20, or below 1e-20)" in said
+
+
+def test_some_values_that_make_no_sense_are_told(tmp_path: Path) -> None:
+    values = drawn(500)
+    values[:100, 0] = 1e30
+    file = read(tmp_path, lying(values.tobytes()))
+    assert (codes(file), [repair.code for repair in file.value_repairs]) == (["values-absurd"], ["values-huge"])
+
+
 def test_few_values_in_the_reverse_byte_order_are_refused_too(tmp_path: Path) -> None:
     said = refusal(tmp_path, lying(floats((1234.5, 777.25), (910.75, 333.5), order=">")))
     assert "sensible in the reverse" in said
@@ -203,10 +225,12 @@ def test_a_channel_below_zero_throughout_is_told(tmp_path: Path) -> None:
     assert remarks(tmp_path, values) == [("values-all-negative", "B: below 0 in every event")]
 
 
-def test_bits_that_a_mask_takes_off_are_told_where_none_are_expected(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bits", [24, 32])
+def test_bits_that_a_mask_takes_off_are_told_where_none_are_expected(bits: int, tmp_path: Path) -> None:
     """$PnR of 1000 beside 20-bit values: the standard's mask, and very likely a wrong range."""
     rows = [[496_174, 5], [558, 6]]
-    file = read(tmp_path, built(integers(rows, [4, 4], "1,2,3,4"), described(["A", "B"], 32, "I", 1000), "2"))
+    width = bits // 8
+    file = read(tmp_path, built(integers(rows, [width] * 2, "1,2,3,4"), described(["A", "B"], bits, "I", 1000), "2"))
     assert file.raw.tolist() == [[496_174 % 1024, 5], [558, 6]]
     assert [(repair.code, repair.message) for repair in file.value_repairs] == [
         ("values-masked", "A: 1 events of 2 have bits above $PnR; they were taken off")
@@ -216,6 +240,13 @@ def test_bits_that_a_mask_takes_off_are_told_where_none_are_expected(tmp_path: P
 def test_spare_bits_of_words_are_nothing_odd(tmp_path: Path) -> None:
     rows = [[0xFC05, 5], [0xFC06, 6]]
     file = read(tmp_path, built(integers(rows, [2, 2], "1,2,3,4"), described(["A", "B"], 16, "I", 1024), "2"))
+    assert file.value_repairs == ()
+
+
+def test_a_clock_below_zero_is_nothing_odd(tmp_path: Path) -> None:
+    values = drawn(500)
+    values[:, 0] = -np.arange(500) - 1
+    file = read(tmp_path, built(values.tobytes(), described(["Time", "B"]), "500"))
     assert file.value_repairs == ()
 
 
