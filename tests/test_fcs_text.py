@@ -145,7 +145,7 @@ def test_a_keyword_that_stands_twice_keeps_its_first_value(names: tuple[str, str
 
 
 @pytest.mark.parametrize(
-    "key", ["$P1B", "$P2E", "$P1R", "$P1G", "$BYTEORD", "$PAR", "$DATATYPE", "$BEGINDATA", "SPILL"]
+    "key", ["$P1B", "$P2E", "$P1R", "$P1G", "$BYTEORD", "$PAR", "$DATATYPE", "$BEGINDATA", "SPILL", "WELL ID"]
 )
 def test_a_keyword_that_decides_must_not_stand_twice_with_two_values(key: str, tmp_path: Path) -> None:
     keywords = {**TWO, "$P1G": "1", "SPILL": "0", "WELL ID": "B7", key.lower(): "7"}
