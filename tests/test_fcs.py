@@ -169,6 +169,19 @@ def test_bits_above_those_of_the_value_are_taken_off_where_no_range_is_known(tmp
     assert file.raw.tolist() == [[5], [1023]]
 
 
+def test_bits_above_those_of_the_value_are_taken_off_where_the_range_is_wider(tmp_path: Path) -> None:
+    """$PnB of 10 in words of 16, with a $PnR of 65536."""
+    file = read(tmp_path, built(integers([[0xFC05], [1023]], [2], LITTLE), described(["A"], 10, "I", 65536), "2"))
+    assert file.raw.tolist() == [[5], [1023]]
+
+
+def test_the_layout_that_fits_to_the_byte_comes_before_a_shorter_one(tmp_path: Path) -> None:
+    """One event of 20 bits in a word of 32: words of 24 would fit with an end one too high."""
+    file = read(tmp_path, built(struct.pack("<I", 0x54321), described(["A"], 20, "I", 2**20), "1"))
+    assert file.raw.tolist() == [[0x54321]]
+    assert codes(file) == ["bits-rounded-up"]
+
+
 def test_seven_bits_stand_in_bytes(tmp_path: Path) -> None:
     file = read(tmp_path, built(b"\x7f\x81", described(["A"], 7, "I", 128), "2"))
     assert file.raw.tolist() == [[127], [1]]
@@ -414,6 +427,12 @@ def test_events_that_were_not_promised_are_not_overlooked(tmp_path: Path) -> Non
     assert "$TOT is 0, and the place of DATA" in refusal(tmp_path, built(DATA, TWO, "0"))
 
 
+def test_a_place_left_in_for_no_events_is_no_contradiction(tmp_path: Path) -> None:
+    file = read(tmp_path, built(bytes(32), TWO, "0"))
+    assert file.n_events == 0
+    assert "no-events" in codes(file)
+
+
 def test_without_a_total_two_places_are_not_chosen_from(tmp_path: Path) -> None:
     content = built(DATA, TWO, None, header=(0, -16))
     assert "$TOT is absent, and HEADER and TEXT place DATA differently" in refusal(tmp_path, content)
@@ -607,7 +626,7 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
         "a value holds the delimiter; take it out of the experiment's texts and export again",
     ),
     "the matrix behind a delimiter": (
-        built(DATA, {**TWO, "$COM": "a/b", "SPILL": "0", "X": "a/b"}, "5"),
+        built(DATA, {**TWO, "$COM": "a/b", "SPILL": "2,A,B,1,0,0,1", "X": "a/b"}, "5"),
         "TEXT gives SPILL as a value: names and values have changed places",
         "a value holds the delimiter; take it out of the experiment's texts and export again",
     ),

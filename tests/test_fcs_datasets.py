@@ -46,6 +46,14 @@ def test_every_data_set_is_read(absolute: bool, tmp_path: Path) -> None:
     assert [codes(file) for file in sets] == [["more-data-sets"]] * 3
 
 
+def test_sets_of_one_length_are_not_passed_over(tmp_path: Path) -> None:
+    """Counted from the file's first byte, the third set's place is also twice the second's."""
+    alike = [built(floats(*rows), {**TWO, "$NEXTDATA": "0" * 8}, "5") for rows in (EVENTS[::-1], EVENTS, EVENTS[::-1])]
+    path = tmp_path / "many.fcs"
+    path.write_bytes(announced(alike, absolute=True))
+    assert [file.raw[0, 0] for file in read_datasets(path)] == [1.0, 9.0, 1.0, 9.0]
+
+
 def test_one_data_set_can_be_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "many.fcs"
     path.write_bytes(announced([SECOND]))

@@ -42,6 +42,11 @@ from handmade import DATA, TWO, built, codes, read
         ("A25.fcs", None),
         ("A00.fcs", None),
         ("B7b.fcs", None),
+        ("HEK_M23.fcs", None),  # an isoform of AQP4
+        ("serum_P01.fcs", None),  # a patient
+        ("P01_baseline.fcs", None),
+        ("visit-D14.fcs", None),  # a day
+        ("M23 cells.fcs", None),
     ],
 )
 def test_the_well_is_read_from_the_file_name(name: str, well: str | None) -> None:

@@ -34,6 +34,17 @@ def test_a_matrix_is_read_row_by_row_under_every_name(keyword: str, tmp_path: Pa
     assert file.repairs == ()
 
 
+def test_a_comma_behind_the_last_coefficient_is_nothing_odd(tmp_path: Path) -> None:
+    file = with_matrix(tmp_path, SPILL="2,FITC-A,PE-A,1,0.1,0.25,1,")
+    assert found(file) == (("FITC-A", "PE-A"), [[1.0, 0.1], [0.25, 1.0]], "SPILL")
+
+
+def test_more_detectors_than_any_cytometer_has_are_no_matrix(tmp_path: Path) -> None:
+    file = with_matrix(tmp_path, **{f"$DFC{number}TO{number + 1}": "1" for number in range(1, 502)})
+    assert file.spillover is None
+    assert ("spillover-unusable", "$DFCmTOn cannot be used: it names 502 detectors") in said(file)
+
+
 @pytest.mark.parametrize(
     ("names", "changed"),
     [

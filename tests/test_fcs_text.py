@@ -137,6 +137,29 @@ def test_blanks_after_the_last_delimiter_are_nothing_odd(tmp_path: Path) -> None
     assert read(tmp_path, replaced(b"LAST/xy/", b"LAST/x/ ")).repairs == ()
 
 
+def test_zeros_after_the_last_delimiter_are_nothing_odd(tmp_path: Path) -> None:
+    """Room that a writer kept for more keywords."""
+    content = built(DATA, {**TWO, "ROOM": "x" * 1000}, "5")
+    kept = content.replace(b"ROOM/" + b"x" * 1000 + b"/", bytes(1006))
+    file = read(tmp_path, kept)
+    assert file.raw.tolist() == [list(row) for row in EVENTS]
+    assert "ROOM" not in file.keywords
+    assert file.repairs == ()
+
+
+def test_a_text_whose_end_cuts_a_value_is_refused(tmp_path: Path) -> None:
+    content = built(DATA, {**TWO, "SPILL": "2,A,B,1,0.1,0.25,1"}, "5")
+    last = int(content[18:26])
+    cut = content[:18] + f"{last - 6:8d}".encode() + content[26:]
+    assert f"HEADER ends TEXT at byte {last - 6}, in the middle of a value" in refusal(tmp_path, cut)
+
+
+def test_a_tube_may_be_called_as_a_matrix_is(tmp_path: Path) -> None:
+    file = read(tmp_path, built(DATA, {**TWO, "TUBE NAME": "Spill", "NEXT": "2"}, "5"))
+    assert file.keywords["TUBE NAME"] == "Spill"
+    assert file.repairs == ()
+
+
 @pytest.mark.parametrize("names", [("note", "NOTE"), (" NOTE", "NOTE ")])
 def test_a_keyword_that_stands_twice_keeps_its_first_value(names: tuple[str, str], tmp_path: Path) -> None:
     file = read(tmp_path, built(DATA, {**TWO, names[0]: "first", names[1]: "second"}, "5"))

@@ -131,6 +131,8 @@ def _next(buffer: Buffer, begin: int, segments: Segments) -> int | None:
     if after is not None or not problem or not (announced.isascii() and announced.isdigit()):
         return after
     place = begin + int(announced[:20])
+    if place == len(buffer):  # as some writers leave it behind the last one
+        return None
     if place + HEADER_LENGTH > len(buffer):
         raise _NotWholeError("a further data set is announced", place + HEADER_LENGTH - len(buffer))
     if not any(buffer[place : place + HEADER_LENGTH]):

@@ -25,7 +25,8 @@ def following(segments: Segments, begin: int, buffer: Buffer) -> tuple[int | Non
     """Where the next data set begins in the file, and what is wrong with $NEXTDATA if something is.
 
     `begin` is where this one begins: offsets count from there (FCS 3.1, 3.2.20), though some writers count from
-    the file's first byte. The next one begins after this one's TEXT, so that no byte is gone through twice.
+    the file's first byte. Where a data set begins at both places the nearer one is next, so that none is passed over.
+    It begins after this one's TEXT, so that no byte is gone through twice.
     """
     size, least = len(buffer), begin + segments.header.text[1] + 1
     text = segments.keywords.get("$NEXTDATA", "").strip()
@@ -34,7 +35,7 @@ def following(segments: Segments, begin: int, buffer: Buffer) -> tuple[int | Non
     if not (text.isascii() and text.isdigit()) or len(text) > 20:
         return None, f"$NEXTDATA is {text[:20]!r}, not a number"
     offset = int(text)
-    for place in dict.fromkeys((begin + offset, offset)):
+    for place in sorted({begin + offset, offset}):
         if least <= place <= size - HEADER_LENGTH and bytes(buffer[place : place + 3]) == b"FCS":
             return place, ""
     if begin + offset >= size:
@@ -67,21 +68,21 @@ def describing(keywords: Mapping[str, str]) -> dict[str, str]:
 
 def with_stains(linear: Sequence[Channel], named: Sequence[Channel]) -> tuple[Channel, ...]:
     """Channels of the linear set with the stains that the first set gives the same detectors."""
+    detectors: dict[str, list[tuple[str, str]]] = {}
+    for channel in named:
+        if match := _DETECTOR.match(channel.name):
+            detectors.setdefault(match[1].upper(), []).append((match[2].upper(), channel.stain))
     return tuple(
-        channel if channel.stain else replace(channel, stain=_stain_of(channel.name, named)) for channel in linear
+        channel if channel.stain else replace(channel, stain=_stain_of(channel.name, detectors)) for channel in linear
     )
 
 
-def _stain_of(name: str, named: Sequence[Channel]) -> str:
+def _stain_of(name: str, detectors: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     match = _DETECTOR.fullmatch(name)
     if not match:
         return ""
     feature = _FEATURES.get(match[2].upper(), "")
-    stains = []
-    for channel in named:
-        other = _DETECTOR.match(channel.name)
-        if other and other[1].upper() == match[1].upper() and _same_feature(feature, other[2].upper()):
-            stains.append(channel.stain)
+    stains = [stain for words, stain in detectors.get(match[1].upper(), ()) if _same_feature(feature, words)]
     different = {stain for stain in stains if stain and not _DETECTOR.match(stain)}
     return different.pop() if len(different) == 1 else next(iter(stains), "")
 

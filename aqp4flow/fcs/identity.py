@@ -14,13 +14,14 @@ from collections.abc import Mapping
 _KEYWORDS = ("WELL ID", "$WELLID", "BDPM$WELL")
 _PLATES = ("PLATE NAME", "$PLATENAME", "$PLATEID", "PLATE ID")
 _WELL = re.compile(r"^([A-P])0?(\d{1,2})$", re.IGNORECASE)
+_OF_96 = r"[A-H](?:0[1-9]|1[0-2])"  # M23, P01, D14 are isoforms, patients, days
 _FILE_NAMES = (
     re.compile(r"^.+?_[A-P]\d{1,2}_(?P<well>[A-P]\d{2})(?:_.*)?\.(?:fcs|lmd)$", re.IGNORECASE),  # Diva HTS
     re.compile(r"^.+?[_-]Well[_-](?P<well>[A-P]\d{1,2})(?:\.\d{3,4})?\.(?:fcs|lmd)$", re.IGNORECASE),  # MACSQuant
     re.compile(r"^.+\.(?P<well>[A-P]\d{2})$", re.IGNORECASE),  # CellQuest: the well is the extension
-    re.compile(r"^(?P<well>[A-P]\d{2})[ _-].*\.(?:fcs|lmd)$", re.IGNORECASE),  # Accuri
+    re.compile(rf"^(?P<well>{_OF_96}) .*\.(?:fcs|lmd)$", re.IGNORECASE),  # Accuri
     re.compile(r"^(?P<well>[A-P]\d{1,2})\.(?:fcs|lmd)$", re.IGNORECASE),
-    re.compile(r"^.+?(?<![A-P]\d{2})[ _-](?P<well>[A-P]\d{2})\.(?:fcs|lmd)$", re.IGNORECASE),
+    re.compile(rf"^.+?(?<![A-P]\d{{2}})[ _-](?P<well>{_OF_96})\.(?:fcs|lmd)$", re.IGNORECASE),
 )
 
 

@@ -41,12 +41,13 @@ def refuse_unfilled(buffer: Buffer, begin: int, end: int, record: int, where: st
     for part in ((begin, first_edge), (last_edge, end)):
         if part[1] - part[0] >= _LEAST_EVENTS * record and part != (begin, end):
             _refuse_zeros(buffer, part, where)
-    for first in range(-(-begin // _STRETCH), end // _STRETCH, _STRETCHES):
-        last = min(first + _STRETCHES, end // _STRETCH)
-        words = np.frombuffer(buffer, "<u8", (last - first) * _STRETCH // 8, first * _STRETCH).reshape(last - first, -1)
-        for stretch in np.flatnonzero(words[:, 0] == 0):
-            _refuse_zeros(buffer, ((first + int(stretch)) * _STRETCH, (first + int(stretch) + 1) * _STRETCH), where)
-        release(buffer, begin, last * _STRETCH)
+    stretch = _STRETCH * max(1, -(-_LEAST_EVENTS * record // _STRETCH))  # some channels of an event may well be 0
+    for first in range(-(-begin // stretch), end // stretch, _STRETCHES):
+        last = min(first + _STRETCHES, end // stretch)
+        words = np.frombuffer(buffer, "<u8", (last - first) * stretch // 8, first * stretch).reshape(last - first, -1)
+        for row in np.flatnonzero(words[:, 0] == 0):
+            _refuse_zeros(buffer, ((first + int(row)) * stretch, (first + int(row) + 1) * stretch), where)
+        release(buffer, begin, last * stretch)
     half = (end - begin) // record // 2 * record
     tail = min(half, max(16 * record, _LEAST_TAIL))
     if tail >= _LEAST_TO_CLAIM * record:

@@ -353,8 +353,9 @@ def _order_of(order: tuple[int, ...], width: int, byteord: str) -> str | tuple[i
 
 def _mask(channel: Channel, width: int) -> int | None:
     """Bits that hold the value: up to the next power of two of $PnR (FCS 3.1, 3.2.20); None when all do."""
-    if math.isinf(channel.range) and channel.bits < 8 * width:
-        return (1 << channel.bits) - 1
-    if not 1 < channel.range < 2 ** (8 * width):
+    top = channel.range if channel.range > 1 else math.inf
+    if channel.bits < 8 * width:
+        top = min(top, 2**channel.bits)
+    if top >= 2 ** (8 * width):
         return None
-    return (1 << (math.ceil(channel.range) - 1).bit_length()) - 1
+    return (1 << (math.ceil(top) - 1).bit_length()) - 1

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aqp4flow.errors import FcsError
+from aqp4flow.fcs.events import Buffer
 from aqp4flow.fcs.layout import Layout
 from aqp4flow.fcs.segments import Segments
 from aqp4flow.fcs.text import Span, whole_number
@@ -32,16 +33,16 @@ def find_data(
     """
     total = segments.total()
     if total == 0:
-        _refuse_unannounced(segments, layouts[0])
         return layouts[0], DataSpan(0, 0, 0), []
     if total is None:
         return _without_total(segments, layouts)
     if layouts[0].record == 0:
         return layouts[0], *_delimited(segments, total)
-    for layout in layouts:
-        found = _exact(segments, layout, total, plausible)
-        if found:
-            return layout, *found
+    for spare in (0, 1):  # an end one too high is common, but what fits to the byte comes first
+        for layout in layouts:
+            found = _exact(segments, layout, total, spare, plausible)
+            if found:
+                return layout, *found
     if not all(layout.exact_bits for layout in layouts):
         bits = ", ".join(sorted({str(channel.bits) for channel in layouts[0].channels}))
         raise FcsError(
@@ -52,11 +53,14 @@ def find_data(
     return layouts[0], *_derived(segments, layouts[0], total)
 
 
-def _refuse_unannounced(segments: Segments, layout: Layout) -> None:
-    """No events promised, and yet a span that holds some: which of the two is true the file does not say."""
+def refuse_unannounced(segments: Segments, layout: Layout, own: Buffer) -> None:
+    """No events promised, and yet a span that holds some: which of the two is true the file does not say.
+
+    A place that was left in and holds padding is none.
+    """
     for begin, end in segments.spans().values():
         count = (min(end + 1, segments.size) - begin) // (layout.record or 1)
-        if count > 0 and segments.holds(begin, end + 1):
+        if count > 0 and segments.holds(begin, end + 1) and bytes(own[begin : end + 1]).strip(b"\0 "):
             what = f"$TOT is 0, and the place of DATA ({begin}-{end}) holds {count} events"
             raise FcsError(segments.where, what, "the file contradicts itself; export it again")
 
@@ -90,13 +94,13 @@ def _delimited(segments: Segments, total: int) -> tuple[DataSpan, list[Repair]]:
 
 
 def _exact(
-    segments: Segments, layout: Layout, total: int, plausible: Callable[[Layout, DataSpan], bool]
+    segments: Segments, layout: Layout, total: int, spare: int, plausible: Callable[[Layout, DataSpan], bool]
 ) -> tuple[DataSpan, list[Repair]] | None:
     needed = total * layout.record
     spans = segments.spans()
-    fits = {name: span for name, span in spans.items() if _fits(span, needed, segments)}
-    if not fits:
+    if not any(_fits(span, needed, segments, (spare,)) for span in spans.values()):
         return None
+    fits = {name: span for name, span in spans.items() if _fits(span, needed, segments)}
     name = next(iter(fits))
     if len({span[0] for span in fits.values()}) > 1:
         likely = [n for n, (begin, _) in fits.items() if plausible(layout, DataSpan(begin, begin + needed, total))]
@@ -117,10 +121,10 @@ def _refuse_begin_too_low(
         raise FcsError(segments.where, what, "the file contradicts itself; export it again")
 
 
-def _fits(span: Span, needed: int, segments: Segments) -> bool:
+def _fits(span: Span, needed: int, segments: Segments, spare: tuple[int, ...] = (0, 1)) -> bool:
     """Exactly long enough, or with an end one too high, as many writers leave it; and not inside TEXT."""
     begin, end = span
-    return end - begin + 1 - needed in (0, 1) and segments.holds(begin, begin + needed)
+    return end - begin + 1 - needed in spare and segments.holds(begin, begin + needed)
 
 
 def _remarks(name: str, chosen: Span, spans: Mapping[str, Span], needed: int, where: str) -> list[Repair]:

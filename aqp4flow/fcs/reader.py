@@ -19,7 +19,7 @@ from aqp4flow.fcs.events import Buffer, FcsEvents, OpenFile, open_file
 from aqp4flow.fcs.identity import plate_of, well_of, wells_said
 from aqp4flow.fcs.integrity import byte_repairs, is_plausible, refuse_unfilled, trailing_repairs
 from aqp4flow.fcs.layout import Layout, parse_layouts
-from aqp4flow.fcs.offsets import DataSpan, find_data
+from aqp4flow.fcs.offsets import DataSpan, find_data, refuse_unannounced
 from aqp4flow.fcs.segments import read_analysis, read_segments
 from aqp4flow.fcs.spillover import parse_spillover
 from aqp4flow.fcs.values import value_repairs
@@ -196,6 +196,8 @@ def _read(opened: OpenFile, begin: int, number: int, encoding: str) -> tuple[Fcs
     segments = replace(segments, size=end - begin)
     layouts, layout_repairs = parse_layouts(segments.keywords, where)
     layout, span, span_repairs = find_data(segments, layouts, lambda one, place: is_plausible(own, one, place))
+    if span.n_events == 0:
+        refuse_unannounced(segments, layout, own)
     analysis, analysis_repairs = read_analysis(own, segments, encoding)
     whole = DataSpan(begin + span.begin, begin + span.end, span.n_events) if span.n_events else span
     _refuse_damage(buffer, layout, whole, where)

@@ -91,7 +91,9 @@ def read_segments(own: Buffer, where: str, encoding: str = "auto") -> tuple[Segm
     if header.data[0] == end:
         header = replace(header, text=(begin, end - 1))
         remarks.append(Repair(where, "text-end-off-by-one", "the end of TEXT is the first byte of DATA"))
-    keywords, repairs = parse_text(_text(own, header.text, where), where, encoding)
+    segment = _text(own, header.text, where)
+    _refuse_text_that_goes_on(own, segment, header, where)
+    keywords, repairs = parse_text(segment, where, encoding)
     segments = Segments(header, keywords, len(own), where)
     merged, more = _with_supplement(own, segments, encoding)
     return replace(segments, keywords=merged), [*remarks, *repairs, *more]
@@ -106,9 +108,22 @@ def _text(own: Buffer, span: Span, where: str) -> bytes:
             "the copy is cut short; export or copy the file again",
         )
     segment = bytes(own[begin : end + 1])
-    if _UNFILLED in segment.rstrip(b"\0") or segment.endswith(_UNFILLED):
+    text = segment.rstrip(b"\0")
+    padded = text.endswith(segment[:1])  # zeros behind the last delimiter are padding
+    if _UNFILLED in text or (segment.endswith(_UNFILLED) and not padded):
         raise IncompleteError(where, "a stretch of TEXT is nothing but zero bytes")
     return segment
+
+
+def _refuse_text_that_goes_on(own: Buffer, segment: bytes, header: Header, where: str) -> None:
+    """TEXT without its last delimiter, and letters right behind it: its end is too low, and a value may be cut."""
+    behind = header.text[1] + 1
+    if segment.rstrip(b" \0\r\n\t").endswith(segment[:1]) or behind in (header.data[0], len(own)):
+        return
+    following = own[behind]
+    if 0x21 <= following < 0x7F and following != segment[0]:
+        what = f"HEADER ends TEXT at byte {header.text[1]}, in the middle of a value"
+        raise FcsError(where, what, "the file contradicts itself; export it again")
 
 
 def _with_supplement(own: Buffer, segments: Segments, encoding: str) -> tuple[dict[str, str], list[Repair]]:
@@ -120,10 +135,10 @@ def _with_supplement(own: Buffer, segments: Segments, encoding: str) -> tuple[di
     if end > segments.size:
         message = f"supplemental TEXT is said to lie at {begin}-{end} of {segments.size} bytes; not used"
         return keywords, [Repair(where, "stext-unreadable", message)]
+    if not any(own[begin : end + 1]):
+        raise IncompleteError(where, f"supplemental TEXT at {begin}-{end} is nothing but zero bytes")
     try:
         supplement, repairs = _further(own, (begin, end), segments, encoding)
-    except IncompleteError:
-        raise
     except FcsError as error:
         return keywords, [Repair(where, "stext-unreadable", f"supplemental TEXT is not used: {error.what}")]
     merged, more = merge_supplement(keywords, supplement, where)
@@ -142,8 +157,6 @@ def read_analysis(own: Buffer, segments: Segments, encoding: str) -> tuple[dict[
         return {}, [Repair(where, "analysis-unreadable", message)]
     try:
         return _further(own, (begin, end), segments, encoding)
-    except IncompleteError:
-        raise
     except FcsError as error:
         return {}, [Repair(where, "analysis-unreadable", f"ANALYSIS is not used: {error.what}")]
 
@@ -151,6 +164,4 @@ def read_analysis(own: Buffer, segments: Segments, encoding: str) -> tuple[dict[
 def _further(own: Buffer, span: Span, segments: Segments, encoding: str) -> tuple[dict[str, str], list[Repair]]:
     """Keywords of a segment beside TEXT; its end may be one too high."""
     segment = bytes(own[span[0] : span[1] + 1])
-    if not any(segment):
-        raise IncompleteError(segments.where, f"the segment at {span[0]}-{span[1]} is nothing but zero bytes")
     return parse_further(segment, own[segments.header.text[0]], segments.where, encoding)

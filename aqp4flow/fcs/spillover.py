@@ -21,6 +21,7 @@ HARDWARE_SPILLOVER = "$DFCmTOn"  # the source of a matrix that the cytometer has
 _PERCENTS = re.compile(r"\$DFC(\d{1,4})TO(\d{1,4})", re.ASCII)
 _FLUORESCENCE = re.compile(r"FL0*(\d{1,4})(?:\b|(?=[ _-]))", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?|[+-]?(nan|inf)", re.IGNORECASE | re.ASCII)
+_MOST_DETECTORS = 500
 _LARGEST = 10.0  # times as much light in another detector as in its own: no dye does that
 _SAME = 1e-6  # how far two keywords may differ: writers round
 _WORST_CONDITION = 1e6
@@ -88,7 +89,7 @@ def _try(found: list[Spillover], repairs: list[Repair], where: str, key: str, pa
 @lru_cache(maxsize=8)
 def _parse(key: str, text: str, named: Named) -> Parsed:
     """The wells of a plate carry one and the same text: it is read, and its condition judged, once."""
-    parts = [part.strip() for part in text.split(",")]
+    parts = [part.strip() for part in text.rstrip(", ").split(",")]
     if not _is_count(parts[0]):
         raise _UnusableError(f"it begins with {parts[0][:40]!r}, not with a number of channels")
     n = int(parts[0])
@@ -276,6 +277,8 @@ def _parse_percents(percents: tuple[tuple[str, str], ...], named: Named) -> Pars
         if float(text) and match[1] != match[2]:
             values[int(match[1]), int(match[2])] = float(text) / 100
     used = sorted({number for pair in values for number in pair})
+    if len(used) > _MOST_DETECTORS:
+        raise _UnusableError(f"it names {len(used)} detectors")
     if not used:
         raise _UnusableError("all its percentages are 0; as if there were none", "spillover-empty")
     several = [number for number in used if len(detectors.get(number, [])) != 1]

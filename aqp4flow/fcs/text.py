@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from aqp4flow.errors import FcsError, IncompleteError, listed
 from aqp4flow.fcs.encoding import decode
@@ -27,9 +28,11 @@ _DECIDING = re.compile(
 #: What a value never is: a name that decides what DATA mean. One of them shows that names and values changed places.
 _NAME_LIKE = re.compile(
     r"\$(P\d+[BNSERGV]|PAR|TOT|DATATYPE|BYTEORD|MODE|NEXTDATA|TIMESTEP|(BEGIN|END)(DATA|STEXT|ANALYSIS)|COMP"
-    r"|DFC\d+TO\d+|SPILLOVER)|SPILL(OVER)?",
+    r"|DFC\d+TO\d+|SPILLOVER)",
     re.IGNORECASE,
 )
+_MATRIX_NAME = re.compile(r"SPILL(OVER)?", re.IGNORECASE)  # a tube may be called so: what follows tells
+_MATRIX = re.compile(r"\d+\s*,")
 PADDING = " \0\r\n\t"  # what writers leave around values
 
 
@@ -194,6 +197,11 @@ def _texts_and_runs(body: str, delimiter: str) -> Iterator[tuple[str, int]]:
 def _refuse_exchanged(pairs: Sequence[tuple[str, str]], where: str) -> None:
     """An unescaped delimiter inside a value moves every later name into the place of a value: refuse."""
     exchanged = [value.strip() for _, value in pairs if _NAME_LIKE.fullmatch(value.strip())]
+    exchanged += [
+        value.strip()
+        for (_, value), (following, _) in pairwise(pairs)
+        if _MATRIX_NAME.fullmatch(value.strip()) and _MATRIX.match(following)
+    ]
     if exchanged:
         raise FcsError(
             where,
