@@ -187,8 +187,14 @@ def test_an_lmd_file_without_its_linear_set_is_not_measured_on_the_other(missing
 def test_two_sets_that_are_not_one_acquisition_are_not_joined(second: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.LMD"
     path.write_bytes(lmd(second))
-    file = read_fcs(path)
-    assert (file.dataset, file.raw.tolist()) == (1, [list(row) for row in STORED])
+    with pytest.raises(FcsError) as refused:
+        read_fcs(path)
+    assert str(refused.value) == (
+        "a.LMD: data set 1 has 10-bit values only, and data set 2 is not their linear form\n"
+        "hint: ask for data set 1 or 2"
+    )
+    assert read_fcs(path, 1).raw.tolist() == [list(row) for row in STORED]
+    assert read_fcs(path, 2).dataset == 2
 
 
 def test_a_linear_channel_takes_the_stain_of_its_own_feature(tmp_path: Path) -> None:

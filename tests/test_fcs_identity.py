@@ -201,6 +201,11 @@ def test_a_day_that_could_be_two_is_kept_as_written() -> None:
     assert acquired(keywords) == Acquisition(raw=keywords)
 
 
+def test_a_day_of_fcs_3_2_without_its_time_gives_no_begin() -> None:
+    found = acquired({"$BEGINDATETIME": "2020-01-02"})
+    assert (found.day, found.begin) == (date(2020, 1, 2), None)
+
+
 def test_date_and_time_of_fcs_3_2_come_first() -> None:
     keywords = {"$BEGINDATETIME": "2020-01-02T03:04:05.5+09:00", "$DATE": "30-JUN-2011", "$BTIM": "10:00:00"}
     found = acquired(keywords)

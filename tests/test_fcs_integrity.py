@@ -12,7 +12,7 @@ import pytest
 from aqp4flow.errors import FcsError
 from aqp4flow.fcs.completeness import Completeness, State, completeness
 from aqp4flow.fcs.text import HEADER_LENGTH
-from handmade import BIG, DATA, GOOD, TWO, built, codes, described, floats, integers, read, refusal
+from handmade import BIG, DATA, GOOD, LITTLE, TWO, built, codes, described, floats, integers, read, refusal
 
 COPYING = "the file was still being copied; wait, then copy it again"
 
@@ -142,6 +142,14 @@ def test_the_reverse_byte_order_is_refused(tmp_path: Path) -> None:
     assert "are absurd in the byte order of $BYTEORD, and sensible in the reverse" in said
 
 
+def test_few_events_with_light_do_not_hide_the_reverse_byte_order(tmp_path: Path) -> None:
+    """As counts of ions are: nearly all of them 0."""
+    values = np.zeros((500, 20), ">f4")
+    values[::10, ::5] = np.arange(1, 201).reshape(50, 4) % 8 + 1
+    content = built(values.tobytes(), described([f"C{n}" for n in range(20)]), "500")
+    assert "values are absurd in the byte order of $BYTEORD, and sensible in the reverse" in refusal(tmp_path, content)
+
+
 def test_a_few_odd_values_do_not_hide_the_reverse_byte_order(tmp_path: Path) -> None:
     """Two of a thousand are absurd either way."""
     values = drawn(500).astype(">f4")
@@ -246,10 +254,13 @@ def test_bits_that_a_mask_takes_off_are_told_where_none_are_expected(bits: int, 
     ]
 
 
-def test_spare_bits_of_words_are_nothing_odd(tmp_path: Path) -> None:
-    rows = [[0xFC05, 5], [0xFC06, 6]]
-    file = read(tmp_path, built(integers(rows, [2, 2], "1,2,3,4"), described(["A", "B"], 16, "I", 1024), "2"))
-    assert file.value_repairs == ()
+def test_spare_bits_of_words_are_nothing_odd_but_those_of_a_clock_are(tmp_path: Path) -> None:
+    rows = [[0xFC05, 1020], [0xFC06, 1030]]
+    file = read(tmp_path, built(integers(rows, [2, 2], LITTLE), described(["A", "Time"], 16, "I", 1024), "2"))
+    assert file.raw.tolist() == [[5, 1020], [6, 6]]
+    assert [repair.message for repair in file.value_repairs] == [
+        "Time: 1 events of 2 have bits above $PnR; they were taken off"
+    ]
 
 
 def test_a_clock_below_zero_is_nothing_odd(tmp_path: Path) -> None:

@@ -34,6 +34,13 @@ def test_a_matrix_is_read_row_by_row_under_every_name(keyword: str, tmp_path: Pa
     assert file.repairs == ()
 
 
+def test_a_number_that_is_a_stain_as_well_names_no_channel(tmp_path: Path) -> None:
+    numbered = described(["FITC-A", "PE-A"], P2S="1")
+    file = read(tmp_path, built(DATA, {**numbered, "SPILL": "2,1,2,1,0.1,0.25,1"}, "5"))
+    assert file.spillover is None
+    assert [code for code, _ in said(file)] == ["spillover-unusable"]
+
+
 def test_a_comma_behind_the_last_coefficient_is_nothing_odd(tmp_path: Path) -> None:
     file = with_matrix(tmp_path, SPILL="2,FITC-A,PE-A,1,0.1,0.25,1,")
     assert found(file) == (("FITC-A", "PE-A"), [[1.0, 0.1], [0.25, 1.0]], "SPILL")

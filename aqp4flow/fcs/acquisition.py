@@ -59,7 +59,7 @@ def acquired(keywords: Mapping[str, str]) -> Acquisition:
     begin, end = (_iso(raw.get(key, "")) for key in ("$BEGINDATETIME", "$ENDDATETIME"))
     if begin:
         return Acquisition(begin.date(), begin, end, raw)
-    day = date_of(raw.get("$DATE", ""))
+    day = date_of(raw.get("$DATE", "") or raw.get("$BEGINDATETIME", ""))
     if day is None:
         return Acquisition(raw=raw)
     started, stopped = (time_of(raw.get(key, "")) for key in ("$BTIM", "$ETIM"))
@@ -120,7 +120,8 @@ def time_of(text: str) -> datetime.time | None:
 
 
 def _iso(text: str) -> datetime.datetime | None:
+    """A day with its time; a day alone is no begin."""
     try:
-        return datetime.datetime.fromisoformat(text.strip())
+        return datetime.datetime.fromisoformat(text.strip()) if ":" in text else None
     except ValueError:
         return None

@@ -196,6 +196,7 @@ class FcsEvents:
             yield self._records(start, stop)
 
     @cached_property
+    @_quiet
     def raw(self) -> NDArray[Any]:
         """All channels as stored (integers masked), shape (n_events, n_channels), read-only."""
         first = self._records(0, 0) if self.layout.kind != "A" else self.digits[:0]

@@ -60,14 +60,16 @@ def _refuse_zeros(buffer: Buffer, part: tuple[int, int], where: str) -> None:
         raise IncompleteError(where, f"{end - begin} bytes from {begin} are nothing but zero")
 
 
-def trailing_repairs(buffer: Buffer, last: int, end: int, where: str) -> list[Repair]:
-    """What follows the last segment (`last`: one past it) up to the end of the data set.
+def trailing_repairs(buffer: Buffer, dataset: tuple[int, int, int], where: str) -> list[Repair]:
+    """What follows the last segment up to the end of the data set.
 
+    `dataset` holds where it begins, one past its last segment, and where it ends, in bytes of the file.
     Nothing, a CRC or padding is in order. Raises FcsError where the surplus is that of a transfer in text mode.
     """
+    begin, last, end = dataset
     if end - last <= _CRC or not any(chunk.strip(b"\0 \r\n") for chunk in _chunks(buffer, last, end)):
         return []
-    pairs = _line_ends(buffer, end)
+    pairs = _line_ends(buffer, begin, end)
     if pairs and pairs <= end - last <= pairs + _CRC:
         raise FcsError(
             where,
@@ -78,10 +80,10 @@ def trailing_repairs(buffer: Buffer, last: int, end: int, where: str) -> list[Re
     return [Repair(where, "bytes-after-data", message)]
 
 
-def _line_ends(buffer: Buffer, end: int) -> int:
-    """How many CR LF there are up to `end`; 0 as soon as an LF stands alone, as it does in any binary file."""
+def _line_ends(buffer: Buffer, begin: int, end: int) -> int:
+    """How many CR LF stand between `begin` and `end`; 0 as soon as an LF stands alone, as in any binary file."""
     pairs, before = 0, b""
-    for piece in _chunks(buffer, 0, end):
+    for piece in _chunks(buffer, begin, end):
         chunk = before + piece
         found = chunk.count(b"\r\n")
         if found != chunk.count(b"\n"):
@@ -131,7 +133,7 @@ def byte_repairs(buffer: Buffer, layout: Layout, span: DataSpan, where: str) -> 
 
 
 def _absurd(buffer: Buffer, layout: Layout, span: DataSpan) -> tuple[int, int]:
-    """How many of the first values no detector gives, and of how many.
+    """How many of the first values no detector gives, and of how many; a float of 0 tells nothing and is not counted.
 
     Absurd are floats beyond any scale, and integers with bits set above $PnR, before these are masked.
     """
@@ -139,12 +141,13 @@ def _absurd(buffer: Buffer, layout: Layout, span: DataSpan) -> tuple[int, int]:
     wrong = total = 0
     for i, slot in enumerate(layout.slots):
         values = events.unmasked(i)
-        total += len(values)
         if slot.kind == "I":
+            total += len(values)
             wrong += int(np.count_nonzero(values > slot.mask)) if slot.mask is not None else 0
         else:
             with np.errstate(invalid="ignore"):
                 size = np.abs(values.astype(np.float64))
+            total += int(np.count_nonzero(size))
             outside = (size > _LARGE) | ((size < _SMALL) & (size > 0))
             wrong += int(np.count_nonzero(outside & np.isfinite(size)))
     return wrong, total

@@ -101,7 +101,7 @@ def _layouts_of(deciding: tuple[tuple[str, str], ...]) -> tuple[tuple[Layout, ..
     kind = keywords["$DATATYPE"].strip().upper()
     if kind not in ("I", "F", "D", "A"):
         raise FcsError("", f"$DATATYPE is {kind[:20]!r}; I, F, D and A can be read", f"{_EXPORT}, list mode")
-    if keywords.get("$MODE", "L").strip().upper() != "L":
+    if keywords.get("$MODE", "").strip().upper() not in ("", "L"):
         raise FcsError("", f"$MODE is {keywords['$MODE'][:20]!r}: histograms, not events", "export in list mode")
     n_channels = whole_number(keywords, "$PAR", "")
     if not 0 < n_channels < _MOST_CHANNELS:

@@ -171,6 +171,9 @@ def _measured(found: list[FcsFile]) -> FcsFile:
         return first
     linear = found[1]
     if not sets.is_linear_pair(first.layout, linear.layout, (first.n_events, linear.n_events)):
+        if sets.is_coarse(first.layout):
+            what = "data set 1 has 10-bit values only, and data set 2 is not their linear form"
+            raise FcsError(first.path.name, what, "ask for data set 1 or 2")
         return first
     channels = sets.with_stains(linear.channels, first.channels)
     keywords = {**sets.describing(first.keywords), **linear.keywords}
@@ -216,7 +219,7 @@ def _read(opened: OpenFile, begin: int, number: int, encoding: str) -> tuple[Fcs
             *layout_repairs,
             *span_repairs,
             *byte_repairs(buffer, layout, whole, where),
-            *trailing_repairs(buffer, last, end, where),
+            *trailing_repairs(buffer, (begin, last, end), where),
             *analysis_repairs,
             *spillover_repairs,
             *([] if span.n_events else [Repair(where, "no-events", "the data set holds no events")]),

@@ -152,6 +152,8 @@ def read_analysis(own: Buffer, segments: Segments, encoding: str) -> tuple[dict[
     if begin == 0 and end in (0, -1):
         odd = end == -1
         return {}, [Repair(where, "analysis-unreadable", "HEADER's place of ANALYSIS is no place")] if odd else []
+    if begin > 0 and end == begin - 1:  # no bytes
+        return {}, []
     if not 0 < begin < end <= segments.size:
         message = f"ANALYSIS is said to lie at {begin}-{end} of {segments.size} bytes; not used"
         return {}, [Repair(where, "analysis-unreadable", message)]

@@ -142,8 +142,13 @@ class _Names:
             self._by_plain.setdefault(_plain(name), []).append(name)
 
     def resolve(self, name: str) -> str | None:
-        """$PnN, then $PnS, the same without `Comp-`, the channel's number, then but for punctuation and case."""
+        """$PnN, then $PnS, the same without `Comp-`, the channel's number, then but for punctuation and case.
+
+        A number that is one channel's stain and another's place is neither.
+        """
         bare = name.removeprefix("Comp-")
+        if name.isdigit() and self._count[name] == 0 and name in self._by_stain:
+            return None
         for wanted in (name, bare):
             if self._count[wanted] == 1:
                 return wanted

@@ -55,17 +55,24 @@ def _masked(events: FcsEvents) -> list[Repair]:
     """Bits above $PnR that were taken off where none are expected.
 
     Words of 16 bits with 10-bit values carry other things above them (XL, FC500); in wider words bits above may mean
-    that $PnR is wrong.
+    that $PnR is wrong, and in a clock that runs on with them and jumps back without them they do mean it.
     """
     above = np.zeros(len(events.channels), np.int64)
     for i, slot in enumerate(events.layout.slots):
-        if slot.mask is not None and slot.width > 2:
-            above[i] = np.count_nonzero(events.unmasked(i) > slot.mask)
+        if slot.mask is None:
+            continue
+        stored = events.unmasked(i)
+        if slot.width > 2 or (is_time(events.channels[i].name) and _runs(stored) and not _runs(stored & slot.mask)):
+            above[i] = np.count_nonzero(stored > slot.mask)
     if not above.any():
         return []
     counted = _counted([channel.name for channel in events.channels], above)
     message = f"{counted} events of {events.count} have bits above $PnR; they were taken off"
     return [Repair(events.where, "values-masked", message)]
+
+
+def _runs(clock: NDArray[Any]) -> bool:
+    return bool(np.all(clock[1:] >= clock[:-1]))
 
 
 def _remarks(
