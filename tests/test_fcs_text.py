@@ -154,6 +154,25 @@ def test_a_text_whose_end_cuts_a_value_is_refused(tmp_path: Path) -> None:
     assert f"HEADER ends TEXT at byte {last - 6}, in the middle of a value" in refusal(tmp_path, cut)
 
 
+@pytest.mark.parametrize("key", ["$P1N", "$P1S"])
+def test_the_rest_of_a_name_that_stands_as_a_keyword_is_told(key: str, tmp_path: Path) -> None:
+    """As 488/552nm PE (710/40): two delimiters that were not doubled."""
+    split = {"$P1N": "A", "$P1S": "B", **TWO, key: "488/552nm PE (710/40)"}
+    order = {name: split[name] for name in ("$P1N", "$P1S", "$P1B", *split)}
+    file = read(tmp_path, built(DATA, order, "5"))
+    assert file.keywords[key] == "488"
+    assert codes(file) == ["text-value-split"]
+    message = f"'552NM PE (710' follows {key}: its value may have held the delimiter and be longer"
+    assert file.repairs[0].message == message
+
+
+def test_vendors_keywords_among_the_channels_are_nothing_odd(tmp_path: Path) -> None:
+    keywords: dict[str, str | None] = {}
+    for key, value in {**TWO, "$P1S": "x", "$P2S": "y"}.items():
+        keywords |= {key: value} if key not in ("$P1N", "$P1S") else {key: value, f"P1{key[3]}DISPLAY": "LOG"}
+    assert read(tmp_path, built(DATA, keywords, "5")).repairs == ()
+
+
 def test_a_tube_may_be_called_as_a_matrix_is(tmp_path: Path) -> None:
     file = read(tmp_path, built(DATA, {**TWO, "TUBE NAME": "Spill", "NEXT": "2"}, "5"))
     assert file.keywords["TUBE NAME"] == "Spill"

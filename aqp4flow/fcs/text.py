@@ -33,6 +33,8 @@ _NAME_LIKE = re.compile(
 )
 _MATRIX_NAME = re.compile(r"SPILL(OVER)?", re.IGNORECASE)  # a tube may be called so: what follows tells
 _MATRIX = re.compile(r"\d+\s*,")
+_CALLED = re.compile(r"\$P\d+[NS]", re.ASCII)
+_AMONG_CHANNELS = re.compile(r"[$#@&]|GTI\$|P\d+[A-Z]|TIMETICKS", re.ASCII)  # keywords of vendors
 PADDING = " \0\r\n\t"  # what writers leave around values
 
 
@@ -105,7 +107,21 @@ def parse_text(segment: bytes, where: str, encoding: str = "auto") -> tuple[dict
                 f"the required keyword {key} is missing from TEXT",
                 "the file is damaged or not list-mode data; export it again",
             )
-    return keywords, repairs
+    return keywords, repairs + _split_names(list(keywords), where)
+
+
+def _split_names(keys: Sequence[str], where: str) -> list[Repair]:
+    """Keywords among those of the channels that look like the rest of a channel's name or stain.
+
+    Delimiters inside a value that add up to pairs end it early and leave the later keywords in step.
+    """
+    return [
+        Repair(
+            where, "text-value-split", f"{odd!r} follows {name}: its value may have held the delimiter and be longer"
+        )
+        for name, odd, following in zip(keys, keys[1:], keys[2:], strict=False)
+        if _CALLED.fullmatch(name) and following.startswith("$P") and not _AMONG_CHANNELS.match(odd)
+    ]
 
 
 def parse_pairs(segment: bytes, where: str, encoding: str = "auto") -> tuple[dict[str, str], list[Repair]]:
