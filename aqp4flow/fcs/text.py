@@ -33,8 +33,8 @@ _NAME_LIKE = re.compile(
 )
 _MATRIX_NAME = re.compile(r"SPILL(OVER)?", re.IGNORECASE)  # a tube may be called so: what follows tells
 _MATRIX = re.compile(r"\d+\s*,")
-_CALLED = re.compile(r"\$P\d+[NS]", re.ASCII)
-_AMONG_CHANNELS = re.compile(r"[$#@&]|GTI\$|P\d+[A-Z]|TIMETICKS", re.ASCII)  # keywords of vendors
+_CALLED = re.compile(r"\$P(\d{1,4})[NS]", re.ASCII)
+_AMONG_CHANNELS = re.compile(r"[$#@&]|GTI\$|(P|LASER)\d+[A-Z]|TIMETICKS", re.ASCII)  # keywords of vendors
 PADDING = " \0\r\n\t"  # what writers leave around values
 
 
@@ -120,7 +120,9 @@ def _split_names(keys: Sequence[str], where: str) -> list[Repair]:
             where, "text-value-split", f"{odd!r} follows {name}: its value may have held the delimiter and be longer"
         )
         for name, odd, following in zip(keys, keys[1:], keys[2:], strict=False)
-        if _CALLED.fullmatch(name) and following.startswith("$P") and not _AMONG_CHANNELS.match(odd)
+        if (called := _CALLED.fullmatch(name))
+        and following.startswith((f"$P{called[1]}", f"$P{int(called[1]) + 1}"))
+        and not _AMONG_CHANNELS.match(odd)
     ]
 
 
