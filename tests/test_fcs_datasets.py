@@ -173,10 +173,6 @@ def test_an_lmd_file_without_its_linear_set_is_not_measured_on_the_other(missing
 @pytest.mark.parametrize(
     "second",
     [
-        pytest.param(
-            built(integers(FINE[:1], [4, 4], LITTLE), described(["FL1-A", "SS-A"], 32, "I", 1 << 20), "1"),
-            id="other events",
-        ),
         pytest.param(built(floats(*FINE), described(["FL1-A", "SS-A"]), "2"), id="floats"),
         pytest.param(
             built(integers(STORED, [2, 2], LITTLE), described(["FL1-A", "SS-A"], 16, "I", 1024), "2"), id="as coarse"
@@ -187,14 +183,25 @@ def test_an_lmd_file_without_its_linear_set_is_not_measured_on_the_other(missing
 def test_two_sets_that_are_not_one_acquisition_are_not_joined(second: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.LMD"
     path.write_bytes(lmd(second))
+    file = read_fcs(path)
+    assert (file.dataset, file.raw.tolist()) == (1, [list(row) for row in STORED])
+    assert "coarse-data-set" in codes(file)
+    assert "coarse-data-set" not in codes(read_fcs(path, 1))  # as asked
+
+
+def test_linear_values_of_other_events_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.LMD"
+    path.write_bytes(
+        lmd(built(integers(FINE[:1], [4, 4], LITTLE), described(["FL1-A", "SS-A"], 32, "I", 1 << 20), "1"))
+    )
     with pytest.raises(FcsError) as refused:
         read_fcs(path)
     assert str(refused.value) == (
-        "a.LMD: data set 1 has 10-bit values only, and data set 2 is not their linear form\n"
-        "hint: ask for data set 1 or 2"
+        "a.LMD: 10-bit values of 2 events, and linear ones of 1: not one acquisition\n"
+        "hint: export the file again, or ask for data set 1 or 2"
     )
     assert read_fcs(path, 1).raw.tolist() == [list(row) for row in STORED]
-    assert read_fcs(path, 2).dataset == 2
+    assert read_fcs(path, 2).n_events == 1
 
 
 def test_a_linear_channel_takes_the_stain_of_its_own_feature(tmp_path: Path) -> None:

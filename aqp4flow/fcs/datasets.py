@@ -43,12 +43,12 @@ def following(segments: Segments, begin: int, buffer: Buffer) -> tuple[int | Non
     return None, f"$NEXTDATA is {offset}, where no data set begins"
 
 
-def is_linear_pair(first: Layout, second: Layout, events: tuple[int, int]) -> bool:
-    """Whether two data sets are one acquisition as Beckman Coulter stores it (FC500, Gallios, Navios).
+def is_linear_form(first: Layout, second: Layout) -> bool:
+    """Whether two data sets lie as Beckman Coulter stores one acquisition (FC500, Gallios, Navios).
 
     The first holds 10-bit, mostly log-amplified values, the second the same events with 20 bits, linear.
     """
-    if events[0] != events[1] or (first.kind, second.kind) != ("I", "I"):
+    if (first.kind, second.kind) != ("I", "I"):
         return False
     fine = any(channel.range > _LOG_RANGE for channel in second.channels)
     linear = not any(channel.amplification[0] for channel in second.channels)

@@ -170,11 +170,16 @@ def _measured(found: list[FcsFile]) -> FcsFile:
     if len(found) < 2:
         return first
     linear = found[1]
-    if not sets.is_linear_pair(first.layout, linear.layout, (first.n_events, linear.n_events)):
-        if sets.is_coarse(first.layout):
-            what = "data set 1 has 10-bit values only, and data set 2 is not their linear form"
-            raise FcsError(first.path.name, what, "ask for data set 1 or 2")
-        return first
+    if not sets.is_linear_form(first.layout, linear.layout):
+        message = "10-bit values are measured: the second data set is not their linear form"
+        odd = [Repair(first.path.name, "coarse-data-set", message)] if sets.is_coarse(first.layout) else []
+        return replace(first, repairs=(*first.repairs, *odd))
+    if first.n_events != linear.n_events:
+        raise FcsError(
+            first.path.name,
+            f"10-bit values of {first.n_events} events, and linear ones of {linear.n_events}: not one acquisition",
+            "export the file again, or ask for data set 1 or 2",
+        )
     channels = sets.with_stains(linear.channels, first.channels)
     keywords = {**sets.describing(first.keywords), **linear.keywords}
     message = "two data sets of one acquisition: values from the second (linear, 20 bits), names from the first"
