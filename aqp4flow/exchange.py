@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,11 +46,9 @@ def membership_csv(found: Sequence[Membership]) -> bytes:
     cells = np.full((len(matrix), 2 * len(found)), ord(","), np.uint8)
     cells[:, ::2] = matrix + np.uint8(ord("0"))
     cells[:, -1:] = ord("\n")
-    return ",".join(_quoted(name) for name in heading).encode() + b"\n" + cells.tobytes()
-
-
-def _quoted(name: str) -> str:
-    return f'"{name.replace(chr(34), chr(34) * 2)}"' if any(c in name for c in ',"\n') else name
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(heading)
+    return text.getvalue().encode() + cells.tobytes()
 
 
 def gates_of_results(results: Path, plate: str | None) -> bytes:

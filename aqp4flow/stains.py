@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -45,10 +47,12 @@ def matrix_from_folder(folder: Path, method: Method) -> Found:
 def to_csv(found: Found) -> str:
     """The matrix as `channel,FL1-H,...` and a row a dye: what `[compensation] source` takes."""
     names = found.matrix.channels
-    lines = [",".join(["channel", *names])]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["channel", *names])
     for name, row in zip(names, found.matrix.matrix, strict=True):
-        lines.append(",".join([name, *(f"{value:.10g}" for value in row)]))
-    return "".join(f"{line}\n" for line in lines)
+        table.writerow([name, *(f"{value:.10g}" for value in row)])
+    return text.getvalue()
 
 
 def facts(found: Found) -> dict[str, Any]:

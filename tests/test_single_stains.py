@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aqp4flow.controls import Found
+from aqp4flow.cytometry.compensation import read_matrix
 from aqp4flow.cytometry.single_stains import (
     Control,
     apart,
@@ -22,7 +24,8 @@ from aqp4flow.cytometry.single_stains import (
 )
 from aqp4flow.errors import AnalysisError
 from aqp4flow.fcs import fcs_bytes
-from aqp4flow.model import Channel, Values
+from aqp4flow.model import Channel, Spillover, Values
+from aqp4flow.stains import to_csv
 
 DETECTORS = ("FITC-A", "PE-A", "PerCP-A", "APC-A")
 PLANTED = np.array(
@@ -288,3 +291,11 @@ def test_the_plain_definition_needs_an_unstained_control(tmp_path: Path, call: C
     written(tmp_path, {}, unstained=False)
     assert "the method median needs one" in call("spillover", tmp_path, "--method", "median").stderr
     assert call("spillover", tmp_path).returncode == 0
+
+
+def test_a_matrix_with_commas_in_its_names_comes_back_from_csv(tmp_path: Path) -> None:
+    written = Spillover(("FITC, 530/30", "PE-A"), np.array([[1.0, 0.1], [0.25, 1.0]]), "regression")
+    (tmp_path / "matrix.csv").write_text(to_csv(Found("regression", written, ())), encoding="utf-8")
+    back = read_matrix(tmp_path / "matrix.csv")
+    assert back.channels == written.channels
+    assert back.matrix.tolist() == written.matrix.tolist()
