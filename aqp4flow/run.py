@@ -25,8 +25,10 @@ from aqp4flow.cytometry.gatingml import read_gatingml, write_gatingml
 from aqp4flow.errors import FcsError, InputError, SheetError, StorageError, raise_all
 from aqp4flow.fcs import AUTO, FcsFile, read_fcs, wells_said
 from aqp4flow.model import Gate, Spillover, Visit
-from aqp4flow.pipeline import Plate, PlateWells, Progress, Setting, StudyResult
+from aqp4flow.pipeline import StudyResult
+from aqp4flow.plate import Plate, Setting, settle
 from aqp4flow.sheet import find_table
+from aqp4flow.wells import PlateWells, Progress, measure_plate
 
 FCS_ENDINGS = (".fcs", ".lmd")
 _LIBRARIES = (
@@ -198,7 +200,7 @@ def _settings(
         with _collected(problems):
             matrix = _matrix(assay, definition_path)
             gates = _gates(assay, definition_path, plate)
-            settings.append(pipeline.settle(plate, assay, matrix, gates))
+            settings.append(settle(plate, assay, matrix, gates))
     return settings
 
 
@@ -224,8 +226,7 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
     """
     _may_replace(out)
     plates = [
-        pipeline.measure_plate(plate, setting, progress)
-        for plate, setting in zip(study.plates, study.settings, strict=True)
+        measure_plate(plate, setting, progress) for plate, setting in zip(study.plates, study.settings, strict=True)
     ]
     titers = [] if until == "wells" else [pipeline.titrate_plate(plate) for plate in plates]
     result = pipeline.finish(study.assay, plates, titers, study.visits)

@@ -121,10 +121,11 @@ def test_a_run_asks_for_as_many_wells_as_the_definition_says(
 def test_a_difference_in_values_fails_the_run(tmp_path: Path) -> None:
     """Planted: an opinion that differs becomes a failing check on the plate."""
     from aqp4flow.model import Role, Verdict, Well
-    from aqp4flow.pipeline import _Opened, _opinion_check
+    from aqp4flow.plate import Opened
+    from aqp4flow.platechecks import _opinion_check
 
     file = read(tmp_path, built(VALUES.tobytes(), COMPLETE, "50"))
-    opened = _Opened(Well("P001", "A01", "well.fcs", Role.SAMPLE), file, None)
+    opened = Opened(Well("P001", "A01", "well.fcs", Role.SAMPLE), file, None)
     check = _opinion_check(opened, Opinion("FlowIO", shape=(50, 2), channels=(("A", "agrees"), ("B", "differs"))))
     assert (check.scope, check.check, check.verdict) == ("plate", "second-opinion-flowio", Verdict.FAIL)
     assert check.message == "FlowIO reads other values in B of well.fcs."

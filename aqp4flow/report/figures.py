@@ -15,7 +15,8 @@ import numpy as np
 from aqp4flow import tables
 from aqp4flow.cytometry.pictures import Axis, GatePicture, outline
 from aqp4flow.model import Bound, Range, Role, Titer, Titration, TrajectoryPoint, Values
-from aqp4flow.pipeline import PlateTiters, StudyResult, gate_pictures
+from aqp4flow.pipeline import PlateTiters, StudyResult
+from aqp4flow.wells import gate_pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
