@@ -96,7 +96,6 @@ def of_plate(
     stained: Sequence[tuple[str, FcsFile]],
     unstained: Sequence[FcsFile],
     channels: GateChannels,
-    seed: int,
     condition_limit: float,
 ) -> Found:
     """The matrix of a plate's single stains (dye and file of each), from events that are no debris.
@@ -110,13 +109,13 @@ def of_plate(
         what = f"the dye {unknown[0]!r} is no channel of {stained[0][1].path.name}"
         raise AnalysisError("single stains", what, f"the file has {', '.join(names)}")
     detectors = [name for name in names if name in dyes]
-    controls = [control_of(file, dye, detectors, _cells(file, channels, seed)) for dye, file in stained]
-    dark = [values_of(file, detectors, _cells(file, channels, seed)) for file in unstained]
+    controls = [control_of(file, dye, detectors, _cells(file, channels)) for dye, file in stained]
+    dark = [values_of(file, detectors, _cells(file, channels)) for file in unstained]
     found = estimate(detectors, controls, np.concatenate(dark) if dark else None, "regression", condition_limit)
     return replace(found, matrix=replace(found.matrix, source="the plate's single stains"))
 
 
-def _cells(file: FcsFile, channels: GateChannels, seed: int) -> Rows:
+def _cells(file: FcsFile, channels: GateChannels) -> Rows:
     from aqp4flow.cytometry.autogate import without_debris
 
-    return without_debris(Columns(file.open_events(), None), channels, seed)
+    return without_debris(Columns(file.open_events(), None), channels)

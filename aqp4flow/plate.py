@@ -50,11 +50,14 @@ def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: Sequence
             problems.append(problem)
             return None
 
-    height = wanted.forward_height or _height_of(wanted.forward, there)
+    height = wanted.forward_height or (None if wanted.forward_width else _beside(wanted.forward, "-H", there))
     channels = GateChannels(
         forward=find("forward", wanted.forward) or "",
         side=find("side", wanted.side) or "",
         forward_height=find("forward_height", height),
+        forward_width=find(
+            "forward_width", None if height else wanted.forward_width or _beside(wanted.forward, "-W", there)
+        ),
         viability=find("viability", wanted.viability),
         reporter=find("reporter", wanted.reporter),
     )
@@ -82,10 +85,10 @@ def first_channels(plate: Plate) -> tuple[Channel, ...]:
     raise refusals[0] if refusals else InputError(f"{plate.name}/", "no wells", "fill in the plate map")
 
 
-def _height_of(forward: str, there: Sequence[Channel]) -> str | None:
-    """`FSC-A` has its height in `FSC-H`, when the cytometer stored it."""
-    height = forward.removesuffix("-A") + "-H"
-    return height if forward.endswith("-A") and any(channel.name == height for channel in there) else None
+def _beside(forward: str, ending: str, there: Sequence[Channel]) -> str | None:
+    """`FSC-A` has its height in `FSC-H` and its width in `FSC-W`, when the cytometer stored them."""
+    name = forward.removesuffix("-A") + ending
+    return name if forward.endswith("-A") and any(channel.name == name for channel in there) else None
 
 
 def _gate_problems(gates: Sequence[Gate], assay: Assay, there: Sequence[Channel]) -> list[InputError]:
@@ -146,8 +149,8 @@ def open_well(plate: Plate, well: Well, setting: Setting) -> Opened:
 
 def _wanted_channels(setting: Setting) -> list[str]:
     channels = setting.channels
-    names = [channels.forward, channels.side, channels.forward_height, channels.viability, channels.reporter]
-    return [name for name in (*names, setting.signal) if name]
+    scatter = [channels.forward, channels.side, channels.forward_height, channels.forward_width]
+    return [name for name in (*scatter, channels.viability, channels.reporter, setting.signal) if name]
 
 
 def _spillover_for(file: FcsFile, setting: Setting) -> tuple[Spillover | None, str]:

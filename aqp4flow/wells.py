@@ -52,6 +52,9 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         progress(f"{plate.name}: learning gates")
         learned = _learn(plate, opened, setting)
         gates = learned.gates
+        if learned.dark_wells:
+            message = f"How far dark cells reach on the reporter was seen in {learned.dark_wells} wells without it."
+            checks.append(Check("plate", plate.name, "dark-wells", learned.dark_wells, "", Verdict.PASS, message))
         checks += [
             Check("plate", plate.name, code, "", "", Verdict.WARN, f"{sentence[:1].upper()}{sentence[1:]}.")
             for code, sentence in learned.remarks
@@ -89,9 +92,7 @@ def _with_controls(plate: Plate, setting: Setting, progress: Progress) -> tuple[
     limit = setting.assay.acceptance.condition_limit
     dark = [file for _, file in files_of(plate, Role.UNSTAINED)]
     try:
-        found = controls.of_plate(
-            [(well.dye, file) for well, file in stained], dark, setting.channels, setting.assay.seed.value, limit
-        )
+        found = controls.of_plate([(well.dye, file) for well, file in stained], dark, setting.channels, limit)
     except AnalysisError as error:
         if source == "controls":
             raise AnalysisError(where, error.what, error.hint) from None
@@ -131,11 +132,21 @@ def _to_learn_from(opened: Sequence[Opened]) -> Iterator[Columns]:
             yield one.columns()
 
 
+def _perhaps_dark(opened: Sequence[Opened], reporter: str | None) -> Iterator[Columns]:
+    """Wells that may hold cells without the reporter: unstained, single stains of other dyes, control cells."""
+    for one in opened:
+        other_stain = one.well.role is Role.SINGLE_STAIN and one.well.dye != reporter
+        wanted = one.well.role is Role.UNSTAINED or other_stain or one.well.cells == "control"
+        if wanted and one.file and one.file.n_events and not one.well.excluded:
+            yield one.columns()
+
+
 def _learn(plate: Plate, opened: Sequence[Opened], setting: Setting) -> Learned:
+    """Gates of the plate; wells that may hold cells without the reporter are offered as what is dark."""
     from aqp4flow.cytometry.autogate import learn_gates
 
     try:
-        return learn_gates(_to_learn_from(opened), setting.channels, setting.assay.seed.value)
+        return learn_gates(_to_learn_from(opened), setting.channels, _perhaps_dark(opened, setting.channels.reporter))
     except AnalysisError as error:
         raise AnalysisError(f"{plate.name}: {error.where}", error.what, error.hint) from None
 

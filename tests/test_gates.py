@@ -430,7 +430,7 @@ def learned() -> tuple[Columns, NDArray[np.int64], tuple[Gate, ...], tuple[tuple
         cloud(1_000, 4, doublet=True),
         cloud(1_000, 5, dead=True),
     )
-    found = learn_gates([columns], CHANNELS, seed=1)
+    found = learn_gates([columns], CHANNELS)
     return columns, kind, found.gates, found.remarks
 
 
@@ -476,7 +476,7 @@ def test_the_thresholds_lie_between_dark_and_bright_cells(learned) -> None:
 
 
 def test_the_same_events_give_the_same_gates(learned) -> None:
-    assert learn_gates([learned[0]], CHANNELS, seed=1).gates == learned[2]
+    assert learn_gates([learned[0]], CHANNELS).gates == learned[2]
 
 
 def test_numbers_of_gates_have_six_digits(learned) -> None:
@@ -487,7 +487,7 @@ def test_numbers_of_gates_have_six_digits(learned) -> None:
 
 def test_without_bright_cells_it_is_said_and_dark_cells_stay_dark() -> None:
     columns, kind = mixed(cloud(8_000, 1))
-    found = learn_gates([columns], CHANNELS, seed=1)
+    found = learn_gates([columns], CHANNELS)
     assert [code for code, _ in found.remarks] == ["no-expressing"]
     assert found.remarks[0][1].startswith("no expressing population: ")
     assert shares(columns, kind, found.gates, "expressing")[0] < 0.01
@@ -495,13 +495,13 @@ def test_without_bright_cells_it_is_said_and_dark_cells_stay_dark() -> None:
 
 def test_without_dead_cells_the_living_stay() -> None:
     columns, kind = mixed(cloud(4_000, 1), cloud(4_000, 2, gfp=20_000))
-    gates = learn_gates([columns], CHANNELS, seed=1).gates
+    gates = learn_gates([columns], CHANNELS).gates
     assert min(shares(columns, kind, gates, "live")) > 0.9
 
 
 def test_gates_without_a_channel_are_left_out_and_said() -> None:
     columns, _ = mixed(cloud(3_000, 1), cloud(3_000, 2, gfp=20_000))
-    found = learn_gates([columns], GateChannels("FSC-A", "SSC-A", reporter="GFP"), seed=1)
+    found = learn_gates([columns], GateChannels("FSC-A", "SSC-A", reporter="GFP"))
     assert [(g.name, g.parent) for g in found.gates] == [
         ("cells", None),
         ("expressing", "cells"),
@@ -514,7 +514,7 @@ def test_every_well_weighs_the_same() -> None:
     """A well of dark cells alone, fifty times as large, does not hide the bright cells of the other."""
     large, _ = mixed(cloud(60_000, 1))
     small, kind = mixed(cloud(1_000, 2), cloud(1_000, 3, gfp=20_000))
-    gates = learn_gates([large, *[small] * 19], CHANNELS, seed=1).gates
+    gates = learn_gates([large, *[small] * 19], CHANNELS).gates
     dark, bright = shares(small, kind, gates, "expressing")
     assert dark < 0.01
     assert bright > 0.85
@@ -536,5 +536,5 @@ def test_every_well_weighs_the_same() -> None:
 )
 def test_too_few_events_are_refused(columns: list[Columns], message: str) -> None:
     with pytest.raises(AnalysisError) as refused:
-        learn_gates(columns, CHANNELS, seed=1)
+        learn_gates(columns, CHANNELS)
     assert str(refused.value) == message

@@ -35,10 +35,11 @@ class Identity(_Table):
 
 
 class Channels(_Table):
-    """[channels]: $PnN or $PnS, exact, or /regular expression/. `forward_height` and `viability` may be absent."""
+    """[channels]: $PnN or $PnS, exact, or /regular expression/. What has no default may be absent."""
 
     forward: Text = "FSC-A"
     forward_height: Text | None = None
+    forward_width: Text | None = None
     side: Text = "SSC-A"
     viability: Text | None = None
     reporter: Text | None = None

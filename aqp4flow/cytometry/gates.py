@@ -135,6 +135,7 @@ class GateChannels:
     forward_height: str | None = None
     viability: str | None = None
     reporter: str | None = None
+    forward_width: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.cytometry.autogate import dark_scale
+from aqp4flow.cytometry.dark import dark_scale
 from aqp4flow.cytometry.measure import median_with_limits
 from aqp4flow.errors import AnalysisError
 from aqp4flow.model import NAN, Estimate, Spillover, Values, Z
