@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from aqp4flow.cytometry.gates import Columns, Rows, populations
-from aqp4flow.model import NAN, UNKNOWN, Dimension, Estimate, Gate, Values, Z
+from aqp4flow.cytometry.gates import Columns, Rows
+from aqp4flow.model import NAN, UNKNOWN, Dimension, Estimate, Values, Z
 
 Statistic = Literal["median", "geometric-mean", "mean"]
 
@@ -70,7 +70,7 @@ def centre(values: Values, statistic: Statistic) -> Estimate:
 
 @dataclass(frozen=True)
 class Populations:
-    """The names of the gates whose events are compared; `nonexpressing` is None where another well is the mate."""
+    """The names of the populations that are compared; `nonexpressing` is None where another well is the mate."""
 
     expressing: str
     nonexpressing: str | None
@@ -96,17 +96,16 @@ class Measured:
 
 def measure(
     columns: Columns,
-    gates: Sequence[Gate],
+    found: Mapping[str, Rows],
     compared: Populations,
     signal: str,
     statistic: Statistic,
     background_top: float = NAN,
 ) -> Measured:
-    """Gate one well and summarise its signal, compensated, on the linear scale.
+    """Summarise the signal of a well's populations (row numbers in `found`), compensated, on the linear scale.
 
     `background_top` is the mate's 99th percentile where the non-expressing cells are in another well.
     """
-    found = populations(columns, gates)
     axis = Dimension(signal, compensated=True)
     bright, lost = _finite(columns.take(axis, found[compared.expressing]))
     dark = bright
