@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aqp4flow.cytometry.gatingml import NotSimpleError, read_gatingml
 from aqp4flow.cytometry.interchange import Membership, apply_gates
 from aqp4flow.errors import InputError
 from aqp4flow.fcs import linear, read_fcs
@@ -68,4 +70,7 @@ def gates_of_results(results: Path, plate: str | None, ending: str = ".xml") -> 
     if (path.suffix == ".wsp") != (ending.lower() == ".wsp"):
         kind = "a FlowJo workspace" if path.suffix == ".wsp" else "GatingML 2.0"
         raise InputError(str(path), f"is {kind}", f"name the file to write with the ending {path.suffix}")
+    if path.suffix == ".xml":
+        with contextlib.suppress(NotSimpleError):  # another program's
+            read_gatingml(path)
     return path.read_bytes()

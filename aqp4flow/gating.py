@@ -135,6 +135,9 @@ def _roles(paths: Sequence[GatePath], assay: Assay, demanded: set[str], file: st
             problems.append(ConfigError(where, what, f'name one by its path: {role} = "{shown(fitting[0])}"'))
         elif role in demanded:
             problems.append(ConfigError(where, f"no gate is called {wanted!r} (wanted as {role})", there))
+    if found.get("expressing", "") == found.get("nonexpressing"):
+        what = f"expressing and nonexpressing are both {shown(found['expressing'])}"
+        problems.append(ConfigError(where, what, "name two populations: the one is compared with the other"))
     if problems:
         problems[0].others = tuple(problems[1:])
         raise problems[0]
@@ -222,9 +225,6 @@ def _chain(one: _Fitted) -> tuple[GatePath, ...]:
 
 
 def _memberships(strategy: Strategy, file: FcsFile, wanted: Sequence[GatePath]) -> dict[GatePath, Membership]:
-    if not file.n_events:  # FlowKit divides by the number of events
-        empty = np.zeros(0, np.bool_)
-        return {path: Membership(path[-1], path, empty, 0) for path in wanted}
     return {one.path: one for one in strategy.memberships(file.path.name, linear(file), wanted)}
 
 

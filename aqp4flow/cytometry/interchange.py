@@ -27,6 +27,7 @@ GatePath = tuple[str, ...]  # a gate's ancestors and itself
 _ROOT = "root"  # FlowKit's name for all events
 FROM_FILE = "FCS"  # GatingML's word for the matrix that the FCS file itself carries
 _RAW = (None, "uncompensated")
+_NO_CONTENT = ("parent", "_lut_func", "_inverse_lut_func")  # what FlowKit derives from the rest
 _POPULATIONS = ("Population", "AndNode", "OrNode", "NotNode")  # a workspace's elements that are gates
 
 
@@ -87,9 +88,29 @@ class Strategy:
 
     @cached_property
     def content(self) -> str:
-        """Everything that decides membership, as text: equal for strategies that gate alike."""
-        parts = [[list(path), _content(gate)] for path, (gate, _) in self._gates.items()]
-        return repr([parts, _content(self.tree.transformations), _content(self.tree.comp_matrices)])
+        """Everything that decides membership, as text: equal for strategies that gate alike.
+
+        Limits on a linear scale stand on the channel's own: FlowJo gives each sample a scale of time as long as it ran.
+        """
+        return repr([[list(path), self._described(gate)] for path, (gate, _) in self._gates.items()])
+
+    def _described(self, gate: Any) -> Any:
+        looked_up, matrices = self.tree.transformations, self.tree.comp_matrices
+        dimensions = gate.dimensions or ()
+        scales = [looked_up.get(one.transformation_ref) for one in dimensions]
+        linear = [scale if type(scale).__name__ == "LinearTransform" else None for scale in scales]
+        axes = []
+        for one, scale, undone in zip(dimensions, scales, linear, strict=True):
+            parts = {key: value for key, value in vars(one).items() if key not in ("min", "max", "transformation_ref")}
+            parts["ends"] = [_undone(getattr(one, end, None), undone) for end in ("min", "max")]
+            parts["scale"] = "linear" if undone else scale
+            parts["matrix"] = matrices.get(one.compensation_ref)
+            parts["ratio"] = looked_up.get(getattr(one, "ratio_ref", None))
+            axes.append(parts)
+        shape = {key: value for key, value in vars(gate).items() if key not in ("parent", "dimensions")}
+        if "vertices" in shape:
+            shape["vertices"] = [[_undone(x, s) for x, s in zip(v, linear, strict=True)] for v in gate.vertices]
+        return [type(gate).__name__, _content(axes), _content(shape)]
 
     def parent(self, path: GatePath) -> GatePath:
         """The path whose events a gate divides; () for all events. A quadrant's parent is that of its gate."""
@@ -104,21 +125,26 @@ class Strategy:
             channel = getattr(one, "dimension_ref", None) or getattr(one, "id", None)
             if channel is None:
                 return None
+            own = self.tree.comp_matrices.get(one.compensation_ref)
+            if own is not None and channel in getattr(own, "fluorochromes", ()):  # named by the dye
+                channel = own.detectors[own.fluorochromes.index(channel)]
             found.append(Dimension(str(channel), one.compensation_ref not in _RAW))
         return tuple(found) or None
 
     def matrices(self, paths: Collection[GatePath]) -> tuple[str, ...]:
         """Names of the matrices that these gates and their ancestors look through, `FCS` for the file's own."""
-        gates = [self._gates[path[: i + 1]][0] for path in paths for i in range(len(path))]
-        queue, refs = list(gates), dict[str, None]()
+        queue, met, refs = list(paths), set[GatePath](), dict[str, None]()
         while queue:
-            gate = queue.pop(0)
-            for one in gate.dimensions or ():
-                if one.compensation_ref not in _RAW:
-                    refs[one.compensation_ref] = None
-            for reference in getattr(gate, "gate_refs", ()):  # a boolean gate looks at what its gates look at
-                path = (*(one for one in reference["path"] if one != _ROOT), reference["ref"])
-                queue += [self._gates[path[: i + 1]][0] for i in range(len(path))]
+            path = queue.pop(0)
+            if path in met or path not in self._gates:
+                continue
+            met.add(path)
+            gate = self._gates[path][0]
+            refs |= {one.compensation_ref: None for one in gate.dimensions or () if one.compensation_ref not in _RAW}
+            queue.append(path[:-1])
+            queue += [  # a boolean gate looks at what its gates look at
+                (*(name for name in one["path"] if name != _ROOT), one["ref"]) for one in getattr(gate, "gate_refs", ())
+            ]
         return tuple(refs)
 
     def matrix(self, name: str, channels: Sequence[str]) -> Spillover | None:
@@ -155,7 +181,7 @@ class Strategy:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            sample = self._sample(flowkit, io.BytesIO(events), name)
+            sample = self._sample(flowkit, events, name)
             try:
                 results = self.tree.gate_sample(sample)
             except Exception as error:  # FlowKit raises what it trips over: unknown channels, matrices, transformations
@@ -165,10 +191,10 @@ class Strategy:
                 ) from None
             return list(self._found(results, sample.event_count, wanted))
 
-    def _sample(self, flowkit: Any, events: io.BytesIO, name: str) -> Any:
+    def _sample(self, flowkit: Any, events: bytes, name: str) -> Any:
         """FlowKit's sample. Channels that the file's matrix leaves out are said to be empty, or it refuses the file."""
         options = {"preprocess": False, "sample_id": self.sample or name, "use_flowjo_labels": bool(self.sample)}
-        sample = flowkit.Sample(events, **options)
+        sample = flowkit.Sample(io.BytesIO(events), **options)
         text = sample.get_metadata()
         spill = text.get("spillover") or text.get("spill")
         fluorescence = [sample.pnn_labels[i] for i in sample.fluoro_indices]
@@ -176,8 +202,7 @@ class Strategy:
             n = int(spill.split(",")[0])
             left_out = [one for one in fluorescence if one not in spill.split(",")[1 : n + 1]]
             if left_out and not self.tree.comp_matrices:
-                events.seek(0)
-                sample = flowkit.Sample(events, null_channel_list=left_out, **options)
+                sample = flowkit.Sample(io.BytesIO(events), null_channel_list=left_out, **options)
         return sample
 
     def _found(self, results: Any, n_events: int, wanted: Collection[GatePath] | None) -> Iterator[Membership]:
@@ -195,6 +220,13 @@ class Strategy:
                 yield Membership(path[-1], path, np.asarray(mask, np.bool_), counts[self.parent(path)])
 
 
+def _undone(value: float | None, linear: Any) -> str:
+    """A limit on the channel's own scale, where it stands on a linear one, (x + A) / (T + A): nine digits of it."""
+    if value is None or linear is None:
+        return repr(value)
+    return f"{float(value) * (linear.param_t + linear.param_a) - linear.param_a:.9g}"
+
+
 def _content(value: Any) -> Any:
     """A FlowKit object as lists, texts and numbers."""
     if isinstance(value, Mapping):
@@ -204,7 +236,7 @@ def _content(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_content(one) for one in value]
     if hasattr(value, "__dict__"):
-        return [type(value).__name__, _content({k: v for k, v in vars(value).items() if k != "parent"})]
+        return [type(value).__name__, _content({k: v for k, v in vars(value).items() if k not in _NO_CONTENT})]
     return repr(value)
 
 

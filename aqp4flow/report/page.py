@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from aqp4flow import __version__, tables
+from aqp4flow.gating import OwnGates
 from aqp4flow.model import Bound, Check, Reading, Role, Titer, Verdict
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report.figures import Drawn
@@ -258,7 +259,7 @@ def _methods(result: StudyResult) -> list[str]:
     """Paragraphs that say how the numbers were made, ready to be checked."""
     assay = result.assay
     gating = result.plates[0].gating if result.plates else None
-    gates = " > ".join(gating.names) if gating else ""
+    gates = (" > " if isinstance(gating, OwnGates) else ", ").join(gating.names) if gating else ""
     file = f"gates{gating.document[0]}" if gating else "gates.xml"
     source = "learned once a plate from pooled wells, never from the signal channel, and frozen"
     if assay.gating.source != "auto":
