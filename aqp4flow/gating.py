@@ -7,8 +7,8 @@ scale, uncompensated, whose test is a comparison of the same two numbers or Flow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -158,12 +158,16 @@ class _Fitted:
 
 @dataclass(frozen=True, eq=False)
 class ForeignGates:
-    """Another program's gates, evaluated by FlowKit on each file's events. `by_group` names files without own gates."""
+    """Another program's gates, evaluated by FlowKit on each file's events.
+
+    `by_group` names files that got the gates of a group. Files that are in neither have no gates: controls that the
+    workspace does not know, or for which it holds other gates than those of the assay.
+    """
 
     source: GateFile
-    document: tuple[str, bytes] = field(repr=False)
     files: Mapping[str, _Fitted] = field(repr=False)
     by_group: tuple[str, ...] = ()
+    document: tuple[str, bytes] = field(default=("", b""), repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -172,13 +176,16 @@ class ForeignGates:
 
     def populations(self, file: FcsFile, columns: Columns) -> dict[str, Rows]:  # noqa: ARG002  (FlowKit reads its own)
         """Row numbers by role."""
-        one = self.files[file.path.name]
+        one = self.files.get(file.path.name)
+        if one is None:
+            return {}
         found = _memberships(one.strategy, file, tuple(one.roles.values()))
         return {role: np.flatnonzero(found[path].mask) for role, path in one.roles.items()}
 
     def unfit(self, file: FcsFile) -> str:
         """What FlowKit said when the gates were tried on the file's channels."""
-        return self.files[file.path.name].refusal
+        one = self.files.get(file.path.name)
+        return one.refusal if one else ""
 
     def pictures(self, wells: Iterable[tuple[FcsFile, Columns]]) -> list[GatePicture]:
         """Members over the events of their parent, for gates on one or two channels, through the gates' own matrix."""
@@ -197,8 +204,10 @@ class ForeignGates:
 
     def matrices(self, file: FcsFile) -> dict[str, Spillover | None]:
         """By name what the gates of a file look through; None where the file has no matrix, or it is a spectral one."""
-        strategy = self.files[file.path.name].strategy
-        names = strategy.matrices(tuple(self.files[file.path.name].roles.values()))
+        one = self.files.get(file.path.name)
+        if one is None:
+            return {}
+        strategy, names = one.strategy, one.strategy.matrices(tuple(one.roles.values()))
         here = [channel.name for channel in file.channels]
         applied = file.spillover is not None and file.spillover.source == HARDWARE_SPILLOVER
         of_file = None if applied else file.spillover
@@ -206,9 +215,9 @@ class ForeignGates:
 
     def own_matrix(self, file: FcsFile) -> Spillover | None:
         """The one matrix that the gates of a file bring along or look through; None where there is none, or several."""
-        strategy = self.files[file.path.name].strategy
+        one = self.files.get(file.path.name)
         here = [channel.name for channel in file.channels]
-        brought = [strategy.matrix(name, here) for name in strategy.tree.comp_matrices]
+        brought = [one.strategy.matrix(name, here) for name in one.strategy.tree.comp_matrices] if one else []
         brought = brought or list(self.matrices(file).values())
         matrix = brought[0] if len(brought) == 1 else None
         return matrix if matrix and set(matrix.channels) <= set(here) else None
@@ -293,8 +302,8 @@ def _equal_flowkit(gates: Sequence[Gate], channels: Sequence[Channel]) -> bool:
     )
 
 
-def gating_of(document: GateDocument, files: Sequence[FcsFile], assay: Assay) -> Gating:
-    """The gates of a document for the readable files of a plate.
+def gating_of(document: GateDocument, files: Sequence[FcsFile], assay: Assay, controls: Collection[str]) -> Gating:
+    """The gates of a document for the readable files of a plate; those named in `controls` may go without.
 
     Raises ConfigError carrying every population that is missing or ambiguous, and InputError where the gates do not
     fit the files.
@@ -307,7 +316,8 @@ def gating_of(document: GateDocument, files: Sequence[FcsFile], assay: Assay) ->
             _refuse(assay, refusals[0], files[0])
         return own
     ending = Path(document.name).suffix.lower()
-    return _foreign(document.gates, (ending, document.content), files, assay)
+    foreign = _foreign(document.gates, files, assay, controls)
+    return replace(foreign, document=(ending, document.content))
 
 
 def _refuse(assay: Assay, what: str, file: FcsFile) -> None:
@@ -315,13 +325,16 @@ def _refuse(assay: Assay, what: str, file: FcsFile) -> None:
     raise ConfigError(f"assay.toml: [gating] {assay.gating.source}", what, f"the files have {has}")
 
 
-def _foreign(source: GateFile, document: tuple[str, bytes], files: Sequence[FcsFile], assay: Assay) -> ForeignGates:
+def _foreign(source: GateFile, files: Sequence[FcsFile], assay: Assay, controls: Collection[str]) -> ForeignGates:
     group = assay.gating.group
     where = f"assay.toml: [gating] {assay.gating.source}"
     if group is not None and group not in source.groups:
         what = f"{source.name} has no group {group!r}"
         raise ConfigError(where, what, f"its groups: {listed(list(source.groups)) or 'none'}")
     unknown = [file.path.name for file in files if not source.knows(file.path.name)]
+    if group is None:
+        files = [file for file in files if file.path.name not in unknown or file.path.name not in controls]
+        unknown = [name for name in unknown if name not in controls]
     if unknown and group is None:
         hint = f'its samples: {listed(list(source.samples))}; or name the group whose gates they get: group = "..."'
         hint += f" ({listed(list(source.groups)) or 'it has none'})"
@@ -336,11 +349,17 @@ def _foreign(source: GateFile, document: tuple[str, bytes], files: Sequence[FcsF
             file.spillover and file.spillover.channels,
         )
         if key not in tried:
-            tried[key] = _fit(strategy, file, assay)
+            try:
+                tried[key] = _fit(strategy, file, assay)
+            except ConfigError:
+                if file.path.name in controls:
+                    continue
+                raise
         fitted[file.path.name] = _Fitted(strategy, tried[key].roles, tried[key].refusal)
     if fitted and all(one.refusal for one in fitted.values()):
-        _refuse(assay, fitted[files[0].path.name].refusal, files[0])
-    return ForeignGates(source, document, fitted, tuple(unknown))
+        first = next(file for file in files if file.path.name in fitted)
+        _refuse(assay, fitted[first.path.name].refusal, first)
+    return ForeignGates(source, fitted, tuple(unknown))
 
 
 def _fit(strategy: Strategy, file: FcsFile, assay: Assay) -> _Fitted:

@@ -11,7 +11,7 @@ from aqp4flow.errors import ConfigError, FcsError, InputError
 from aqp4flow.fcs import FcsFile
 from aqp4flow.fcs.spillover import HARDWARE_SPILLOVER
 from aqp4flow.gating import ForeignGates, GateDocument, Gating, gating_of
-from aqp4flow.model import Channel, Role, Spillover, Well
+from aqp4flow.model import FULLY_STAINED, Channel, Role, Spillover, Well
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: GateDocu
     gating = None
     if gates is not None:
         readable = [file for well in plate.wells if isinstance(file := plate.files[well.file], FcsFile)]
+        controls = {well.file for well in plate.wells if well.role not in FULLY_STAINED}
         try:
-            gating = gating_of(gates, readable, assay)
+            gating = gating_of(gates, readable, assay, controls)
         except InputError as problem:
             problems += [problem, *problem.others]
     names = [channel.name for channel in there]
@@ -159,6 +160,8 @@ def _spillover_for(file: FcsFile, setting: Setting) -> tuple[Spillover | None, s
 
 def _of_gates(file: FcsFile, setting: Setting) -> tuple[Spillover | None, str]:
     """The one matrix that the gates of another program bring along for this file."""
+    if isinstance(setting.gating, ForeignGates) and file.path.name not in setting.gating.files:
+        return None, ""  # a control without gates: there is nothing to measure in it
     matrix = setting.gating.own_matrix(file) if isinstance(setting.gating, ForeignGates) else None
     return matrix, "" if matrix else f"{setting.assay.gating.source} holds no one matrix for this file"
 

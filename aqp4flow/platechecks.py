@@ -134,7 +134,11 @@ def gate_checks(plate: Plate, gating: Gating, opened: Sequence[Opened]) -> list[
     if gating.by_group:
         names = listed([one.well.name for one in readable if one.well.file in gating.by_group])
         message += f" Those of the group are applied to files that the workspace does not know: wells {names}."
+    without = [one.well.name for one in readable if one.well.file not in gating.files]
+    if without:
+        message += f" It holds none of the populations for {listed(without)}: controls, of which nothing is measured."
     checks = [Check("plate", plate.name, "gates", "FlowKit", "", Verdict.PASS, message)]
+    readable = [one for one in readable if one.well.file in gating.files]
     return checks + _unlike_gates(plate, gating, readable) + _gate_matrix(plate, gating, readable)
 
 

@@ -328,6 +328,22 @@ def test_a_group_needs_a_workspace(small: Path) -> None:
     assert "group is one of a FlowJo workspace" in refusal(define(small, "g.xml", "on", "off", 'group = "All Samples"'))
 
 
+@pytest.mark.parametrize("gates", [None, (Box("PE+", {"PE-A": (500, None)}),)], ids=["unknown", "other gates"])
+@pytest.mark.parametrize("how", ["file", "gates"])
+def test_controls_may_go_without_gates(gates: Sequence[Box] | None, how: str, small: Path) -> None:
+    """A control that the workspace does not know, or has other gates for: empty, neither 0 nor refused."""
+    plate = small / "plates" / "P1" / "plate.csv"
+    plate.write_text(plate.read_text().replace("A02,sample,S1,160", "A02,unstained,,"))
+    others = [sample("x_A02.fcs", gates)] if gates else []
+    workspace(small, sample("x_A01.fcs"), *others, sample("x_A03.fcs"))
+    wells = measured(define(small, "w.wsp", "GFP+", "GFP-", how=how))
+    control = wells.readings[1]
+    assert (control.n_events, dict(control.counts), control.flags) == (3000, {}, ())
+    assert not control.expressing.known
+    assert wells.readings[2].delta.known
+    assert "none of the populations for A02" in check(wells, "gates").message
+
+
 # --- populations by name -------------------------------------------------------------------------------
 
 

@@ -107,10 +107,11 @@ def measure(
     `background_top` is the mate's 99th percentile where the non-expressing cells are in another well.
     """
     axis = Dimension(signal, compensated=True)
-    bright, lost = _finite(columns.take(axis, found[compared.expressing]))
+    inside = found.get(compared.expressing, np.empty(0, np.intp))  # a control may have no gates
+    bright, lost = _finite(columns.take(axis, inside))
     dark = bright
     if compared.nonexpressing:
-        dark, more = _finite(columns.take(axis, found[compared.nonexpressing]))
+        dark, more = _finite(columns.take(axis, found.get(compared.nonexpressing, inside[:0])))
         lost += more
     top = upper_percentile(dark, 99)
     limit = top if compared.nonexpressing else background_top
@@ -121,7 +122,7 @@ def measure(
         nonexpressing=centre(dark, statistic) if compared.nonexpressing else UNKNOWN,
         percent_positive=percent_above(bright, limit),
         background_top=top,
-        at_top=_share_at_top(columns, signal, found[compared.expressing]),
+        at_top=_share_at_top(columns, signal, inside),
         not_finite=lost,
     )
 
