@@ -229,13 +229,13 @@ def apply_gates(
 @gates.command("export")
 def export_gates(
     results: Annotated[Path, typer.Argument(help="A results folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The GatingML 2.0 file to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: GatingML 2.0, or .wsp.")],
     plate: Annotated[str | None, typer.Option(help="Which plate, where there are several.")] = None,
 ) -> None:
-    """Write the gates that a run used as GatingML 2.0."""
+    """Write the gates that a run used: GatingML 2.0, or the workspace they came from."""
     from aqp4flow import exchange
 
-    _write_new(out, exchange.gates_of_results(results, plate))
+    _write_new(out, exchange.gates_of_results(results, plate, out.suffix))
 
 
 def _card(path: Path, dataset: int | None, encoding: str, keywords: bool, opinions: bool) -> dict[str, Any]:

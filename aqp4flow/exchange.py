@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aqp4flow.cytometry.gatingml import read_gatingml
+from aqp4flow.cytometry.gatingml import NotSimpleError, read_gatingml
 from aqp4flow.cytometry.interchange import Membership, apply_gates
 from aqp4flow.errors import InputError
 from aqp4flow.fcs import linear, read_fcs
@@ -51,17 +52,25 @@ def membership_csv(found: Sequence[Membership]) -> bytes:
     return text.getvalue().encode() + cells.tobytes()
 
 
-def gates_of_results(results: Path, plate: str | None) -> bytes:
-    """The GatingML of a results folder, of one plate where it has several."""
-    found = {path.parent.name: path for path in sorted((results / "plates").glob("*/gates.xml"))}
-    alone = results / "gates.xml"
-    if plate is None and alone.is_file():
-        path = alone
+def gates_of_results(results: Path, plate: str | None, ending: str = ".xml") -> bytes:
+    """The gates of a results folder, of one plate where it has several: the bytes that are there.
+
+    `ending` is that of the file to be written: a workspace is no GatingML.
+    """
+    found = {path.parent.name: path for path in sorted((results / "plates").glob("*/gates.*"))}
+    alone = [results / f"gates{kind}" for kind in (".xml", ".wsp")]
+    if plate is None and any(path.is_file() for path in alone):
+        path = next(path for path in alone if path.is_file())
     elif plate in found:
         path = found[str(plate)]
     else:
         known = ", ".join(found) or "none"
         what = "no gates of one plate" if plate is None else f"no gates of a plate {plate!r}"
         raise InputError(str(results), what, f"name a results folder, and one of its plates with --plate: {known}")
-    read_gatingml(path)
+    if (path.suffix == ".wsp") != (ending.lower() == ".wsp"):
+        kind = "a FlowJo workspace" if path.suffix == ".wsp" else "GatingML 2.0"
+        raise InputError(str(path), f"is {kind}", f"name the file to write with the ending {path.suffix}")
+    if path.suffix == ".xml":
+        with contextlib.suppress(NotSimpleError):  # another program's
+            read_gatingml(path)
     return path.read_bytes()

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.definition import Assay, resolve_channel
-from aqp4flow.cytometry.gates import Columns, GateChannels, channels_needed
-from aqp4flow.cytometry.measure import Populations
+from aqp4flow.cytometry.gates import Columns, GateChannels
 from aqp4flow.errors import ConfigError, FcsError, InputError
 from aqp4flow.fcs import FcsFile
 from aqp4flow.fcs.spillover import HARDWARE_SPILLOVER
-from aqp4flow.model import Channel, Gate, Role, Spillover, Well
+from aqp4flow.gating import ForeignGates, GateDocument, Gating, gating_of
+from aqp4flow.model import FULLY_STAINED, Channel, Role, Spillover, Well
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Plate:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the definition means on one plate: channels by $PnN, the matrix from outside, frozen gates."""
+    """What the definition means on one plate: channels by $PnN, the matrix and the gates from outside."""
 
     assay: Assay
     channels: GateChannels
     signal: str
     matrix: Spillover | None
-    gates: tuple[Gate, ...] | None
+    gating: Gating | None
 
 
-def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: Sequence[Gate] | None) -> Setting:
+def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: GateDocument | None) -> Setting:
     """Find the assay's channels in the plate's first readable file; raises ConfigError carrying every problem."""
     there = first_channels(plate)
     wanted = assay.channels
@@ -62,8 +62,14 @@ def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: Sequence
         reporter=find("reporter", wanted.reporter),
     )
     signal = find("signal", wanted.signal) or ""
-    frozen = tuple(gates) if gates is not None else None
-    problems += _gate_problems(frozen, assay, there) if frozen is not None else []
+    gating = None
+    if gates is not None:
+        readable = [file for well in plate.wells if isinstance(file := plate.files[well.file], FcsFile)]
+        controls = {well.file for well in plate.wells if well.role not in FULLY_STAINED}
+        try:
+            gating = gating_of(gates, readable, assay, controls)
+        except InputError as problem:
+            problems += [problem, *problem.others]
     names = [channel.name for channel in there]
     if matrix is not None and not set(matrix.channels) <= set(names):
         missing = ", ".join(name for name in matrix.channels if name not in names)
@@ -72,7 +78,7 @@ def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: Sequence
     if problems:
         problems[0].others = tuple(problems[1:])
         raise problems[0]
-    return Setting(assay, channels, signal, matrix, frozen)
+    return Setting(assay, channels, signal, matrix, gating)
 
 
 def first_channels(plate: Plate) -> tuple[Channel, ...]:
@@ -89,25 +95,6 @@ def _beside(forward: str, ending: str, there: Sequence[Channel]) -> str | None:
     """`FSC-A` has its height in `FSC-H` and its width in `FSC-W`, when the cytometer stored them."""
     name = forward.removesuffix("-A") + ending
     return name if forward.endswith("-A") and any(channel.name == name for channel in there) else None
-
-
-def _gate_problems(gates: Sequence[Gate], assay: Assay, there: Sequence[Channel]) -> list[InputError]:
-    names = {channel.name for channel in there}
-    where = f"assay.toml: [gating] {assay.gating.source}"
-    problems: list[InputError] = []
-    unknown = [channel for channel in channels_needed(gates) if channel not in names]
-    if unknown:
-        what = f"gates look at {', '.join(unknown)}, which the files do not have"
-        problems.append(ConfigError(where, what, f"the files have {', '.join(sorted(names))}"))
-    there_are = [gate.name for gate in gates]
-    missing = [name for name in _compared_names(assay) if name not in there_are]
-    hint = f"gates: {', '.join(there_are)}"
-    return problems + [ConfigError(where, f"no gate is called {name!r}", hint) for name in missing]
-
-
-def _compared_names(assay: Assay) -> list[str]:
-    names = [assay.gating.expressing] if assay.channels.reporter else []
-    return names + ([assay.gating.nonexpressing] if assay.assay.comparator == "same-well" else [])
 
 
 @dataclass(frozen=True)
@@ -140,6 +127,9 @@ def open_well(plate: Plate, well: Well, setting: Setting) -> Opened:
     missing = [name for name in _wanted_channels(setting) if not any(c.name == name for c in file.channels)]
     if missing:
         return Opened(well, None, None, f"the file has no channel {', '.join(missing)}")
+    unfit = setting.gating.unfit(file) if setting.gating else ""
+    if unfit:
+        return Opened(well, None, None, unfit)
     changed = [repair.message for repair in file.repairs if repair.code == "data-seven-bit"]
     if changed:
         return Opened(well, None, None, changed[0])
@@ -156,8 +146,8 @@ def _wanted_channels(setting: Setting) -> list[str]:
 def _spillover_for(file: FcsFile, setting: Setting) -> tuple[Spillover | None, str]:
     """The matrix this file is compensated with, or why it cannot be."""
     source = setting.assay.compensation.source
-    if source == "none":
-        return None, ""
+    if source in ("none", "gates"):
+        return (None, "") if source == "none" else _of_gates(file, setting)
     if setting.matrix is not None:
         return setting.matrix, ""
     if file.spillover is not None and file.spillover.source == HARDWARE_SPILLOVER:
@@ -171,6 +161,14 @@ def _spillover_for(file: FcsFile, setting: Setting) -> tuple[Spillover | None, s
     return None, ""
 
 
+def _of_gates(file: FcsFile, setting: Setting) -> tuple[Spillover | None, str]:
+    """The one matrix that the gates of another program bring along for this file."""
+    if isinstance(setting.gating, ForeignGates) and file.path.name not in setting.gating.files:
+        return None, ""  # a control without gates: there is nothing to measure in it
+    matrix = setting.gating.own_matrix(file) if isinstance(setting.gating, ForeignGates) else None
+    return matrix, "" if matrix else f"{setting.assay.gating.source} holds no one matrix for this file"
+
+
 def distinct(matrices: Sequence[Spillover]) -> tuple[Spillover, ...]:
     """The matrices that hold different numbers, each once, in order."""
     found: list[Spillover] = []
@@ -178,12 +176,3 @@ def distinct(matrices: Sequence[Spillover]) -> tuple[Spillover, ...]:
         if not any(matrix.same_as(other) for other in found):
             found.append(matrix)
     return tuple(found)
-
-
-def compared_populations(setting: Setting, gates: Sequence[Gate]) -> Populations:
-    """Which populations are compared; without a gate of that name the innermost one stands for expressing."""
-    gating = setting.assay.gating
-    named = any(gate.name == gating.expressing for gate in gates)
-    expressing = gating.expressing if named else gates[-1].name
-    same_well = setting.assay.assay.comparator == "same-well"
-    return Populations(expressing, gating.nonexpressing if same_well else None)

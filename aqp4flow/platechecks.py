@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from aqp4flow.cytometry.compensation import condition
+from aqp4flow.cytometry.compensation import SAME, condition, difference
+from aqp4flow.cytometry.interchange import FROM_FILE
+from aqp4flow.errors import listed
 from aqp4flow.fcs.spillover import HARDWARE_SPILLOVER
-from aqp4flow.model import FULLY_STAINED, Check, Verdict
+from aqp4flow.gating import ForeignGates, Gating, OwnGates
+from aqp4flow.model import FULLY_STAINED, Check, Spillover, Verdict
 from aqp4flow.plate import Opened, Plate, Setting, distinct
 
 if TYPE_CHECKING:
@@ -115,3 +118,55 @@ def spillover_checks(plate: Plate, setting: Setting, opened: Sequence[Opened]) -
     message = f"Compensation multiplies noise by at most {worst:.3g} (condition of the matrix)."
     checks.append(Check("plate", plate.name, "spillover-condition", worst, f"< {limit:g}", verdict, message))
     return checks
+
+
+def gate_checks(plate: Plate, gating: Gating, opened: Sequence[Opened]) -> list[Check]:
+    """Who evaluates another program's gates, whose they are, and whether they look through the signal's matrix."""
+    if isinstance(gating, OwnGates):
+        if gating.original is None:
+            return []
+        message = "The gates stand on the linear scale, uncompensated: evaluated here, each event as by FlowKit."
+        return [Check("plate", plate.name, "gates", "aqp4flow", "", Verdict.PASS, message)]
+    if not isinstance(gating, ForeignGates):
+        return []
+    readable = [one for one in opened if one.file]
+    message = f"The gates of {gating.source.name} are evaluated by FlowKit."
+    if gating.by_group:
+        names = listed([one.well.name for one in readable if one.well.file in gating.by_group])
+        message += f" Those of the group are applied to files that the workspace does not know: wells {names}."
+    without = [one.well.name for one in readable if one.well.file not in gating.files]
+    if without:
+        message += f" It holds none of the populations for {listed(without)}: controls, of which nothing is measured."
+    checks = [Check("plate", plate.name, "gates", "FlowKit", "", Verdict.PASS, message)]
+    readable = [one for one in readable if one.well.file in gating.files]
+    return checks + _unlike_gates(plate, gating, readable) + _gate_matrix(plate, gating, readable)
+
+
+def _unlike_gates(plate: Plate, gating: ForeignGates, readable: Sequence[Opened]) -> list[Check]:
+    alike: dict[str, list[str]] = {}
+    for one in readable:
+        alike.setdefault(gating.files[one.well.file].strategy.content, []).append(one.well.name)
+    if len(alike) < 2:
+        return []
+    odd = min(alike.values(), key=len)
+    message = f"Gates, scales or matrix differ between wells; fewest wells with theirs: {listed(odd, 8)}."
+    return [Check("plate", plate.name, "gates-differ", len(alike), "1 set of gates", Verdict.WARN, message)]
+
+
+def _gate_matrix(plate: Plate, gating: ForeignGates, readable: Sequence[Opened]) -> list[Check]:
+    """Gates look through the matrix they name; that MFI is compensated with another must be seen."""
+    apart: list[tuple[float, Opened, Spillover | None]] = []
+    for one in readable:
+        for name, seen in gating.matrices(one.file).items() if one.file else ():
+            if seen is None and name != FROM_FILE:
+                message = f"The gates look through {name}, a spectral matrix; MFI is not compensated with it."
+                return [Check("plate", plate.name, "gates-matrix", "spectral", "", Verdict.WARN, message)]
+            apart.append((difference(seen, one.spillover), one, seen))
+    if not apart:
+        return []
+    worst, one, seen = max(apart, key=lambda found: found[0])
+    gates, signal = (matrix.source if matrix else "no matrix" for matrix in (seen, one.spillover))
+    message = f"The gates look through {gates}, MFI is compensated with {signal}: they differ by up to {worst:.3g}"
+    message += f" (well {one.well.name})" if worst > SAME else ""
+    verdict = Verdict.WARN if worst > SAME else Verdict.PASS
+    return [Check("plate", plate.name, "gates-matrix", worst, f"<= {SAME:g}", verdict, f"{message}.")]

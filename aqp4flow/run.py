@@ -21,12 +21,12 @@ from aqp4flow.assay.definition import Assay, FcsSettings, read_definition
 from aqp4flow.assay.platemap import apply_overrides, read_plate_map
 from aqp4flow.cohort.visits import read_visits
 from aqp4flow.cytometry.compensation import read_matrix
-from aqp4flow.cytometry.gatingml import read_gatingml, write_gatingml
 from aqp4flow.errors import FcsError, InputError, SheetError, StorageError, raise_all
 from aqp4flow.fcs import AUTO, FcsFile, read_fcs, wells_said
-from aqp4flow.model import Gate, Spillover, Visit
+from aqp4flow.gating import GateDocument, read_gating
+from aqp4flow.model import Spillover, Visit
 from aqp4flow.pipeline import StudyResult
-from aqp4flow.plate import Plate, Setting, settle
+from aqp4flow.plate import Plate, Setting, first_channels, settle
 from aqp4flow.sheet import find_table
 from aqp4flow.wells import PlateWells, Progress, measure_plate
 
@@ -34,6 +34,7 @@ FCS_ENDINGS = (".fcs", ".lmd")
 _LIBRARIES = (
     "fcsparser",
     "flowio",
+    "flowkit",
     "flowutils",
     "matplotlib",
     "numpy",
@@ -209,11 +210,11 @@ def _matrix(assay: Assay, definition_path: Path) -> Spillover | None:
     return read_matrix(definition_path.parent / source) if source.lower().endswith(".csv") else None
 
 
-def _gates(assay: Assay, definition_path: Path, plate: Plate) -> tuple[Gate, ...] | None:
+def _gates(assay: Assay, definition_path: Path, plate: Plate) -> GateDocument | None:
     source = assay.gating.source
     if source == "auto":
         return None
-    return read_gatingml(definition_path.parent / source.replace("{plate}", plate.name))
+    return read_gating(definition_path.parent / source.replace("{plate}", plate.name), first_channels(plate))
 
 
 # --- the whole way ---------------------------------------------------------------------------------
@@ -234,6 +235,8 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
     with _fresh_folder(out) as folder:
         for name, text in texts.items():
             _write(folder / name, text.encode())
+        for plate in plates:
+            _write(folder / gates_file(plate, result), plate.gating.document[1])
         if until != "wells":
             progress("drawing figures and report")
             _write_pictures(folder, result)
@@ -243,7 +246,7 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
 
 
 def _tables_of(result: StudyResult) -> dict[str, str]:
-    """Relative path -> text of every table and gate file."""
+    """Relative path -> text of every table."""
     texts = {
         "wells.csv": tables.to_csv(tables.wells_table([r for p in result.plates for r in p.readings])),
         "checks.csv": tables.to_csv(tables.checks_table(result.checks)),
@@ -254,8 +257,6 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
             tables.spillover_table([(p.plate.name, m) for p in result.plates for m in p.spillovers])
         ),
     }
-    for plate in result.plates:
-        texts[gates_file(plate, result)] = write_gatingml(plate.gates)
     if result.titers:
         texts["reactivity.csv"] = tables.to_csv(tables.reactivity_table([r for t in result.titers for r in t.rows]))
         texts["titers.csv"] = tables.to_csv(tables.titers_table([x for t in result.titers for x in t.titrations]))
@@ -265,8 +266,9 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
 
 
 def gates_file(plate: PlateWells, result: StudyResult) -> str:
-    """`gates.xml` for a plate alone; one file a plate, under plates/, in a study of several."""
-    return "gates.xml" if len(result.plates) == 1 else f"plates/{plate.plate.name}/gates.xml"
+    """`gates.xml` (or .wsp) for a plate alone; one file a plate, under plates/, in a study of several."""
+    name = f"gates{plate.gating.document[0]}"
+    return name if len(result.plates) == 1 else f"plates/{plate.plate.name}/{name}"
 
 
 def _write_pictures(folder: Path, result: StudyResult) -> None:

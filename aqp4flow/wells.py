@@ -13,9 +13,10 @@ from aqp4flow.cytometry.gates import Columns
 from aqp4flow.cytometry.measure import Measured, Populations, measure
 from aqp4flow.errors import AnalysisError
 from aqp4flow.fcs.values import value_repairs
-from aqp4flow.model import FULLY_STAINED, NAN, Check, Gate, Reading, Repair, Role, Spillover, Verdict
-from aqp4flow.plate import Opened, Plate, Setting, compared_populations, distinct, files_of, open_well
-from aqp4flow.platechecks import file_checks, opinion_checks, spillover_checks
+from aqp4flow.gating import Gating, learned_gates
+from aqp4flow.model import FULLY_STAINED, NAN, Check, Reading, Repair, Role, Spillover, Verdict
+from aqp4flow.plate import Opened, Plate, Setting, distinct, files_of, open_well
+from aqp4flow.platechecks import file_checks, gate_checks, opinion_checks, spillover_checks
 
 if TYPE_CHECKING:
     from aqp4flow.cytometry.autogate import Learned
@@ -30,7 +31,7 @@ class PlateWells:
 
     plate: Plate
     setting: Setting
-    gates: tuple[Gate, ...]
+    gating: Gating
     readings: tuple[Reading, ...]
     spillovers: tuple[Spillover, ...]
     repairs: tuple[Repair, ...]
@@ -47,11 +48,13 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     setting, control_checks = _with_controls(plate, setting, progress)
     opened = [open_well(plate, well, setting) for well in plate.wells]
     checks = file_checks(plate, opened) + control_checks + spillover_checks(plate, setting, opened)
-    gates = setting.gates
-    if gates is None:
+    gating = setting.gating
+    if gating is not None:
+        checks += gate_checks(plate, gating, opened)
+    else:
         progress(f"{plate.name}: learning gates")
         learned = _learn(plate, opened, setting)
-        gates = learned.gates
+        gating = learned_gates(learned.gates)
         if learned.dark_wells:
             message = f"How far dark cells reach on the reporter was seen in {learned.dark_wells} wells without it."
             checks.append(Check("plate", plate.name, "dark-wells", learned.dark_wells, "", Verdict.PASS, message))
@@ -61,7 +64,7 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         ]
     checks += opinion_checks(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
-    readings, remarks = _measure_all(opened, gates, setting, checks)
+    readings, remarks = _measure_all(opened, gating, setting, checks)
     repairs = [
         repair for one, more in zip(opened, remarks, strict=True) if one.file for repair in (*one.file.repairs, *more)
     ]
@@ -69,7 +72,7 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     return PlateWells(
         plate=plate,
         setting=setting,
-        gates=gates,
+        gating=gating,
         readings=tuple(readings),
         spillovers=distinct([one.spillover for one in opened if one.spillover]),
         repairs=tuple(repairs),
@@ -152,10 +155,11 @@ def _learn(plate: Plate, opened: Sequence[Opened], setting: Setting) -> Learned:
 
 
 def _measure_all(
-    opened: Sequence[Opened], gates: Sequence[Gate], setting: Setting, checks: list[Check]
+    opened: Sequence[Opened], gating: Gating, setting: Setting, checks: list[Check]
 ) -> tuple[list[Reading], list[list[Repair]]]:
     """Readings and remarks on values in plate-map order; control-cell wells come first, for their mates need them."""
-    compared = compared_populations(setting, gates)
+    same_well = setting.assay.assay.comparator == "same-well"
+    compared = Populations("expressing", "nonexpressing" if same_well else None)
     order = sorted(range(len(opened)), key=lambda i: opened[i].well.cells != "control")
     controls: list[Reading] = []
     tops: dict[str, float] = {}
@@ -167,7 +171,7 @@ def _measure_all(
         if compared.nonexpressing is None and one.well.cells != "control":
             partner = readout.partner_of(Reading(one.well, None, {}), controls)
         top = tops.get(partner.well.name, NAN) if partner else NAN
-        measured, remarks[i] = _measure_one(one, gates, compared, setting, top)
+        measured, remarks[i] = _measure_one(one, gating, compared, setting, top)
         reading = _reading(one, measured, compared, partner)
         readings[i] = _flagged(reading, measured, setting, compared, checks)
         if one.well.cells == "control" and measured is not None:
@@ -178,14 +182,15 @@ def _measure_all(
 
 
 def _measure_one(
-    one: Opened, gates: Sequence[Gate], compared: Populations, setting: Setting, top: float
+    one: Opened, gating: Gating, compared: Populations, setting: Setting, top: float
 ) -> tuple[Measured | None, list[Repair]]:
     """What a well measures, and what its values call for being told; its file is opened once for both."""
     if one.file is None:
         return None, []
     events = one.file.open_events()
     columns = Columns(events, one.spillover)
-    measured = measure(columns, gates, compared, setting.signal, setting.assay.readout.statistic, top)
+    found = gating.populations(one.file, columns)
+    measured = measure(columns, found, compared, setting.signal, setting.assay.readout.statistic, top)
     return measured, value_repairs(events)
 
 
@@ -194,9 +199,6 @@ def _reading(one: Opened, measured: Measured | None, compared: Populations, part
     if measured is None:
         return Reading(one.well, None, {}, flags=("unreadable",))
     counts = dict(measured.counts)
-    counts["expressing"] = counts[compared.expressing]
-    if compared.nonexpressing:
-        counts["nonexpressing"] = counts[compared.nonexpressing]
     reading = Reading(
         well=one.well,
         n_events=measured.n_events,
@@ -253,9 +255,7 @@ PICTURED_WELLS = 12
 
 def gate_pictures(wells: PlateWells) -> list[GatePicture]:
     """Every gate of a plate over pooled events, thinned to a dozen fully stained wells."""
-    from aqp4flow.cytometry.pictures import picture_gates
-
     shown = [r.well for r in wells.readings if r.n_events and r.well.role in FULLY_STAINED and not r.well.excluded]
     step = -(-len(shown) // PICTURED_WELLS) or 1
     opened = [open_well(wells.plate, well, wells.setting) for well in shown[::step]]
-    return picture_gates((one.columns() for one in opened if one.file), wells.gates)
+    return wells.gating.pictures((one.file, one.columns()) for one in opened if one.file)

@@ -369,7 +369,8 @@ def test_a_well_is_measured_as_the_hand_would() -> None:
     signal = [10.0, 20, 30, 40, 50, 60, 1, 2, 3, 4, 5, 35]
     reporter = [100.0] * 6 + [0.0] * 6
     gates = (Range("on", None, A, 50.0, None), Range("off", None, A, None, 50.0))
-    found = measure(well({"A": reporter, "PE": signal}), gates, Populations("on", "off"), "PE", "median")
+    columns = well({"A": reporter, "PE": signal})
+    found = measure(columns, populations(columns, gates), Populations("on", "off"), "PE", "median")
     assert (found.n_events, found.counts) == (12, {"on": 6, "off": 6})
     assert (found.expressing.value, found.expressing.low, found.expressing.high) == (35.0, 10.0, 60.0)
     assert found.nonexpressing.value == 3.5

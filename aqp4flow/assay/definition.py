@@ -59,8 +59,9 @@ class Channels(_Table):
 class Compensation(_Table):
     """[compensation]: where the matrix comes from.
 
-    `controls` (single stains on the plate), `file` (each FCS file's own), `none`, a CSV matrix beside assay.toml, or
-    `auto`: controls where nothing speaks against them, else the file's where it is not the identity, else none.
+    `controls` (single stains on the plate), `file` (each FCS file's own), `gates` (that of another program's gates),
+    `none`, a CSV matrix beside assay.toml, or `auto`: controls where nothing speaks against them, else the file's
+    where it is not the identity, else none.
     """
 
     source: Text = "auto"
@@ -68,24 +69,38 @@ class Compensation(_Table):
     @field_validator("source")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value in ("auto", "controls", "file", "none") or value.lower().endswith(".csv"):
+        if value in ("auto", "controls", "file", "gates", "none") or value.lower().endswith(".csv"):
             return value
-        raise ValueError("'auto', 'controls', 'file', 'none' or the name of a CSV matrix wanted")
+        raise ValueError("'auto', 'controls', 'file', 'gates', 'none' or the name of a CSV matrix wanted")
 
 
 class Gating(_Table):
-    """[gating]: `auto`, or a GatingML file of an earlier run (`{plate}` in it stands for the plate's name)."""
+    """[gating]: `auto`, or a file of gates (`{plate}` in it stands for the plate's name).
+
+    That is the gates.xml of an earlier run, any GatingML 2.0, or a FlowJo 10 workspace; `group` is the workspace's
+    group whose gates are applied to files it does not know. The other keys say which gate is which population.
+    """
 
     source: Text = "auto"
+    group: Text | None = None
     expressing: Text = "expressing"
     nonexpressing: Text = "nonexpressing"
+    cells: Text | None = None
+    singlets: Text | None = None
+    live: Text | None = None
 
     @field_validator("source")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value == "auto" or value.lower().endswith(".xml"):
+        if value == "auto" or value.lower().endswith((".xml", ".wsp")):
             return value
-        raise ValueError("'auto' or the name of a GatingML file (.xml) wanted")
+        raise ValueError("'auto' or the name of a GatingML file (.xml) or FlowJo workspace (.wsp) wanted")
+
+    @model_validator(mode="after")
+    def _group_of_a_workspace(self) -> Gating:
+        if self.group is not None and not self.source.lower().endswith(".wsp"):
+            raise ValueError("group is one of a FlowJo workspace: source does not name one (.wsp)")
+        return self
 
 
 class Readout(_Table):
@@ -186,6 +201,12 @@ class Assay(_Table):
     def _same_well_needs_reporter(self) -> Assay:
         if self.assay.comparator == "same-well" and not self.channels.reporter:
             raise ValueError("comparator 'same-well' needs [channels] reporter: it tells the two populations apart")
+        return self
+
+    @model_validator(mode="after")
+    def _matrix_of_gates(self) -> Assay:
+        if self.compensation.source == "gates" and self.gating.source == "auto":
+            raise ValueError("[compensation] source 'gates' needs [gating] source to name another program's gates")
         return self
 
 

@@ -30,6 +30,21 @@ def condition(spillover: Spillover) -> float:
     return float(np.linalg.cond(spillover.matrix))
 
 
+SAME = 1e-5  # how far coefficients may differ that mean one matrix: writers round
+
+
+def difference(one: Spillover | None, other: Spillover | None) -> float:
+    """The largest difference between coefficients of two matrices; no matrix, or no channel, is the identity."""
+    matrices = [matrix for matrix in (one, other) if matrix is not None]
+    names = list(dict.fromkeys(name for matrix in matrices for name in matrix.channels))
+    whole = [np.eye(len(names)), np.eye(len(names))]
+    for matrix, full in zip((one, other), whole, strict=True):
+        if matrix is not None:
+            places = [names.index(name) for name in matrix.channels]
+            full[np.ix_(places, places)] = matrix.matrix
+    return float(np.abs(whole[0] - whole[1]).max(initial=0.0))
+
+
 def read_matrix(path: Path) -> Spillover:
     """A spillover matrix from CSV: heading `channel,FITC-A,PE-A,...`, then a row a dye in the same order.
 

@@ -17,6 +17,16 @@ _SPACE = "http://www.isac-net.org/std/Gating-ML/v2.0/"
 _GATING, _DATA = f"{{{_SPACE}gating}}", f"{{{_SPACE}datatypes}}"
 _FROM_FILE = "FCS"  # GatingML's word for the matrix that the FCS file itself carries
 _RAW = "uncompensated"
+_OF_A_RUN = "<!-- Gates of an aqp4flow run: 'FCS' is the matrix that the run compensated with. -->"
+
+
+class NotSimpleError(InputError):
+    """A gate that is neither a range, rectangle, polygon nor ellipse on the linear scale: FlowKit can evaluate it."""
+
+
+def of_a_run(document: bytes) -> bool:
+    """Whether a GatingML document was written by a run, or is such a one edited."""
+    return _OF_A_RUN.encode() in document
 
 
 def write_gatingml(gates: Sequence[Gate]) -> str:
@@ -27,7 +37,7 @@ def write_gatingml(gates: Sequence[Gate]) -> str:
     for gate in gates:
         root.append(_element(gate))
     ET.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{_OF_A_RUN}\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _element(gate: Gate) -> ET.Element:
@@ -79,7 +89,8 @@ def _coordinates(element: ET.Element, tag: str, values: Sequence[float]) -> None
 def read_gatingml(path: Path) -> tuple[Gate, ...]:
     """Gates of a GatingML 2.0 file, parents first.
 
-    Ranges, rectangles, polygons and ellipses on the linear scale can be read; anything else raises InputError.
+    Ranges, rectangles, polygons and ellipses on the linear scale can be read; other gates raise NotSimpleError, and
+    what is no GatingML raises InputError.
     """
     where = path.name
     try:
@@ -123,7 +134,7 @@ def _shape(element: ET.Element, kind: str, identity: tuple[str, str | None], axe
         return Polygon(name, parent, axes[0], axes[1], vertices)
     if kind == "EllipsoidGate" and len(axes) == 2:
         return _ellipse(element, identity, axes)
-    raise InputError(spot, f"a {kind} on {len(axes)} axes", "ranges, rectangles, polygons and ellipses can be used")
+    raise NotSimpleError(spot, f"a {kind} on {len(axes)} axes", "ranges, rectangles, polygons and ellipses can be used")
 
 
 def _ellipse(element: ET.Element, identity: tuple[str, str | None], axes: list[Dimension]) -> Ellipse:
@@ -143,13 +154,13 @@ def _only(element: ET.Element, tag: str) -> ET.Element:
 
 def _axis(element: ET.Element, spot: str) -> Dimension:
     if element.get(f"{_GATING}transformation-ref"):
-        raise InputError(spot, "stands on a transformed scale", "gates on the linear scale can be used")
+        raise NotSimpleError(spot, "stands on a transformed scale", "gates on the linear scale can be used")
     fcs = element.find(f"{_DATA}fcs-dimension")
     if fcs is None:
-        raise InputError(spot, "looks at a derived dimension, not at a channel", "gate on a channel")
+        raise NotSimpleError(spot, "looks at a derived dimension, not at a channel", "gate on a channel")
     reference = element.get(f"{_GATING}compensation-ref", _RAW)
     if reference not in (_RAW, _FROM_FILE):
-        raise InputError(spot, f"names a matrix of its own ({reference})", "use 'FCS' or 'uncompensated'")
+        raise NotSimpleError(spot, f"names a matrix of its own ({reference})", "use 'FCS' or 'uncompensated'")
     return Dimension(fcs.get(f"{_DATA}name", ""), reference == _FROM_FILE)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from aqp4flow.cytometry.gates import Columns, Rows, populations
-from aqp4flow.model import NAN, UNKNOWN, Dimension, Estimate, Gate, Values, Z
+from aqp4flow.cytometry.gates import Columns, Rows
+from aqp4flow.model import NAN, UNKNOWN, Dimension, Estimate, Values, Z
 
 Statistic = Literal["median", "geometric-mean", "mean"]
 
@@ -70,7 +70,7 @@ def centre(values: Values, statistic: Statistic) -> Estimate:
 
 @dataclass(frozen=True)
 class Populations:
-    """The names of the gates whose events are compared; `nonexpressing` is None where another well is the mate."""
+    """The names of the populations that are compared; `nonexpressing` is None where another well is the mate."""
 
     expressing: str
     nonexpressing: str | None
@@ -96,22 +96,22 @@ class Measured:
 
 def measure(
     columns: Columns,
-    gates: Sequence[Gate],
+    found: Mapping[str, Rows],
     compared: Populations,
     signal: str,
     statistic: Statistic,
     background_top: float = NAN,
 ) -> Measured:
-    """Gate one well and summarise its signal, compensated, on the linear scale.
+    """Summarise the signal of a well's populations (row numbers in `found`), compensated, on the linear scale.
 
     `background_top` is the mate's 99th percentile where the non-expressing cells are in another well.
     """
-    found = populations(columns, gates)
     axis = Dimension(signal, compensated=True)
-    bright, lost = _finite(columns.take(axis, found[compared.expressing]))
+    inside = found.get(compared.expressing, np.empty(0, np.intp))  # a control may have no gates
+    bright, lost = _finite(columns.take(axis, inside))
     dark = bright
     if compared.nonexpressing:
-        dark, more = _finite(columns.take(axis, found[compared.nonexpressing]))
+        dark, more = _finite(columns.take(axis, found.get(compared.nonexpressing, inside[:0])))
         lost += more
     top = upper_percentile(dark, 99)
     limit = top if compared.nonexpressing else background_top
@@ -122,7 +122,7 @@ def measure(
         nonexpressing=centre(dark, statistic) if compared.nonexpressing else UNKNOWN,
         percent_positive=percent_above(bright, limit),
         background_top=top,
-        at_top=_share_at_top(columns, signal, found[compared.expressing]),
+        at_top=_share_at_top(columns, signal, inside),
         not_finite=lost,
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aqp4flow.cytometry.gates import Columns, dimensions, populations
 from aqp4flow.model import Dimension, Ellipse, Gate, Polygon, Range, Values
@@ -39,13 +40,22 @@ class Axis:
 
 @dataclass(frozen=True)
 class GatePicture:
-    """Events of `parent` on one or two axes, with the gates set on them. `counts`: (BINS,) or (BINS, BINS)."""
+    """Events of `parent` on one or two axes, with the gates set on them. `counts`: (BINS,) or (BINS, BINS).
+
+    Where a gate has no outline on these axes (another program's), `members` counts the events inside it likewise.
+    """
 
     parent: str
     x: Axis
     y: Axis | None
     counts: Values
-    gates: tuple[Gate, ...]
+    gates: tuple[Gate, ...] = ()
+    members: tuple[tuple[str, Values], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The gates shown."""
+        return (*(gate.name for gate in self.gates), *(name for name, _ in self.members))
 
 
 def picture_gates(wells: Iterable[Columns], gates: Sequence[Gate]) -> list[GatePicture]:
@@ -78,14 +88,32 @@ def _finite(columns: list[Values]) -> list[Values]:
     return [column[shown] for column in columns]
 
 
+def picture_members(
+    parent: str, axes: Sequence[Dimension], values: Sequence[Values], members: Mapping[str, NDArray[np.bool_]]
+) -> GatePicture | None:
+    """Pooled events of `parent` on one or two axes and, by gate, which of them lie inside; None without events."""
+    finite = np.logical_and.reduce([np.isfinite(column) for column in values])
+    if not finite.any():
+        return None
+    shown = [column[finite] for column in values]
+    drawn = [_axis(axis, column, []) for axis, column in zip(axes, shown, strict=True)]
+    inside = tuple((name, _counted(drawn, [v[mask[finite]] for v in shown])) for name, mask in members.items())
+    return GatePicture(parent, drawn[0], drawn[1] if len(drawn) > 1 else None, _counted(drawn, shown), (), inside)
+
+
+def _counted(drawn: Sequence[Axis], values: Sequence[Values]) -> Values:
+    """Events a bin, on one axis or two."""
+    placed = [axis.scale.forward(column) for axis, column in zip(drawn, values, strict=True)]
+    if len(drawn) == 1:
+        return np.histogram(placed[0], drawn[0].edges)[0].astype(np.float64)
+    counts: Values = np.histogram2d(placed[0], placed[1], (drawn[0].edges, drawn[1].edges))[0]
+    return counts
+
+
 def _picture(parent: str | None, axes: tuple[Dimension, ...], values: list[Values], gates: list[Gate]) -> GatePicture:
     drawn = [_axis(axis, column, gates) for axis, column in zip(axes, values, strict=True)]
-    if len(drawn) == 1:
-        heights = np.histogram(drawn[0].scale.forward(values[0]), drawn[0].edges)[0].astype(np.float64)
-        return GatePicture(parent or "all events", drawn[0], None, heights, tuple(gates))
-    x, y = drawn
-    counts: Values = np.histogram2d(x.scale.forward(values[0]), y.scale.forward(values[1]), (x.edges, y.edges))[0]
-    return GatePicture(parent or "all events", x, y, counts, tuple(gates))
+    y = drawn[1] if len(drawn) > 1 else None
+    return GatePicture(parent or "all events", drawn[0], y, _counted(drawn, values), tuple(gates))
 
 
 def _axis(axis: Dimension, values: Values, gates: list[Gate]) -> Axis:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aqp4flow.errors import InputError, listed
 from aqp4flow.fcs.reader import FcsFile
+from aqp4flow.fcs.spillover import HARDWARE_SPILLOVER
 from aqp4flow.model import Channel, Spillover
 
 _TEXT_START = 256
@@ -84,9 +85,22 @@ def rewritten(file: FcsFile) -> bytes:
 
 
 def linear(file: FcsFile) -> bytes:
-    """A data set as float64 on the linear scale, time in seconds, $FIL the file's name: for programs that only gate."""
+    """A data set as float64 on the linear scale, time in seconds, $FIL the file's name: for programs that only gate.
+
+    A matrix that the cytometer has applied already is left out, or they would apply it again.
+    """
+    return _for_gating(file, file.open_events().values)
+
+
+def placeholder(file: FcsFile) -> bytes:
+    """One event of ones in the channels of a data set, with its matrix: to try gates before any value is read."""
+    return _for_gating(file, np.ones((1, len(file.channels))))
+
+
+def _for_gating(file: FcsFile, values: NDArray[np.float64]) -> bytes:
     channels = [replace(_linear(channel), gain=1.0) for channel in file.channels]
-    return fcs_bytes(file.events.values, channels, {"$FIL": file.path.name}, file.spillover)
+    applied = file.spillover is not None and file.spillover.source == HARDWARE_SPILLOVER
+    return fcs_bytes(values, channels, {"$FIL": file.path.name}, None if applied else file.spillover)
 
 
 def _linear(channel: Channel) -> Channel:

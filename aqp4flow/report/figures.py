@@ -249,30 +249,38 @@ def _plate_figure(plate: PlateTiters) -> tuple[Figure, list[Point], str]:
         shown += _titration_panel(figure.add_subplot(grid[1, place]), plate, part)
     name = plate.wells.plate.name
     figure.suptitle(f"Plate {name}: gates over pooled events, and delta against dilution", fontsize=10)
-    gates = ", ".join(gate.name for gate in plate.wells.gates)
-    return (
-        figure,
-        shown,
-        f"Plate {name}. Top: the gates {gates} over pooled events. Bottom: delta by dilution.",
-    )
+    drawn = [gate for picture in pictures for gate in picture.names]
+    absent = [gate for gate in plate.wells.gating.names if gate not in drawn]
+    caption = f"Plate {name}. Top: the gates {', '.join(drawn)} over pooled events."
+    if any(picture.members for picture in pictures):
+        caption += " Coloured: the events inside, by FlowKit, on axes of our own."
+    if absent:
+        caption += f" Not drawn, for want of events or of one or two channels of its own: {', '.join(absent)}."
+    return figure, shown, f"{caption} Bottom: delta by dilution."
 
 
 def _gate_panel(axes: Axes, picture: GatePicture) -> list[Point]:
-    axes.set_title(f"{', '.join(gate.name for gate in picture.gates)}\n(of {picture.parent})", fontsize=8)
+    axes.set_title(f"{', '.join(picture.names)}\n(of {picture.parent})", fontsize=8)
     _scaled_ticks(axes, picture.x, "x")
     axes.set_xlabel(picture.x.channel, fontsize=8)
-    panel = "gate " + ", ".join(gate.name for gate in picture.gates)
+    panel = "gate " + ", ".join(picture.names)
     if picture.y is None:
         axes.stairs(picture.counts, picture.x.edges, fill=True, color="#9DB4C8")
         axes.set_yticks([])
         for gate, colour in zip(picture.gates, ("#0072B2", "#D55E00"), strict=False):
             _range_panel(axes, gate, picture.x, colour)
+        for number, (_, counts) in enumerate(picture.members):
+            axes.stairs(counts, picture.x.edges, fill=True, color=_COLOURS[1 + number % 6], alpha=0.6)
         return [
-            (panel, "events", _centre(picture.x, i), float(n), math.nan, math.nan, "")
-            for i, n in enumerate(picture.counts)
+            (panel, series, _centre(picture.x, i), float(n), math.nan, math.nan, "")
+            for series, counts in (("events", picture.counts), *picture.members)
+            for i, n in enumerate(counts)
         ]
     shown = np.ma.masked_equal(picture.counts.T, 0)
     axes.pcolormesh(picture.x.edges, picture.y.edges, np.log1p(shown), cmap="Blues", vmin=-1.0, rasterized=True)
+    for number, (_, counts) in enumerate(picture.members):
+        inside, hue = np.ma.masked_equal(counts.T, 0), ("Oranges", "Greens", "Purples")[number % 3]
+        axes.pcolormesh(picture.x.edges, picture.y.edges, np.log1p(inside), cmap=hue, vmin=-1.0, rasterized=True)
     _scaled_ticks(axes, picture.y, "y")
     axes.set_ylabel(picture.y.channel, fontsize=8)
     for gate in picture.gates:
@@ -280,18 +288,10 @@ def _gate_panel(axes: Axes, picture: GatePicture) -> list[Point]:
         axes.plot(picture.x.scale.forward(edge[:, 0]), picture.y.scale.forward(edge[:, 1]), color="#D55E00", lw=1.3)
     axes.set_xlim(picture.x.edges[0], picture.x.edges[-1])
     axes.set_ylim(picture.y.edges[0], picture.y.edges[-1])
-    occupied = np.argwhere(picture.counts > 0)
     return [
-        (
-            panel,
-            "events",
-            _centre(picture.x, i),
-            _centre(picture.y, j),
-            math.nan,
-            math.nan,
-            f"{picture.counts[i, j]:.0f}",
-        )
-        for i, j in occupied
+        (panel, series, _centre(picture.x, i), _centre(picture.y, j), math.nan, math.nan, f"{counts[i, j]:.0f}")
+        for series, counts in (("events", picture.counts), *picture.members)
+        for i, j in np.argwhere(counts > 0)
     ]
 
 

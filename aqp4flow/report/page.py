@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from aqp4flow import __version__, tables
+from aqp4flow.gating import OwnGates
 from aqp4flow.model import Bound, Check, Reading, Role, Titer, Verdict
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report.figures import Drawn
 
 _ROWS, _COLUMNS = "ABCDEFGHIJKLMNOP", 24
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "matplotlib", "flowutils", "flowio", "fcsparser")
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "matplotlib", "flowutils", "flowio", "flowkit", "fcsparser")
 _LETTERS = {
     "positive": "+",
     "equivocal": "?",
@@ -257,7 +258,9 @@ def _well_cell(reading: Reading, status: dict[tuple[str, float], str]) -> WellCe
 def _methods(result: StudyResult) -> list[str]:
     """Paragraphs that say how the numbers were made, ready to be checked."""
     assay = result.assay
-    gates = " > ".join(gate.name for gate in result.plates[0].gates) if result.plates else ""
+    gating = result.plates[0].gating if result.plates else None
+    gates = (" > " if isinstance(gating, OwnGates) else ", ").join(gating.names) if gating else ""
+    file = f"gates{gating.document[0]}" if gating else "gates.xml"
     source = "learned once a plate from pooled wells, never from the signal channel, and frozen"
     if assay.gating.source != "auto":
         source = f"taken from {assay.gating.source}"
@@ -272,7 +275,7 @@ def _methods(result: StudyResult) -> list[str]:
         f"Antigen {assay.assay.antigen}; comparator {assay.assay.comparator}. MFI is the {assay.readout.statistic} of "
         f"{result.plates[0].setting.signal if result.plates else ''} on the compensated linear scale"
         + (f"; the reporter is {channels.reporter}." if channels and channels.reporter else "."),
-        f"Gates ({gates}) were {source}; they stand in gates.xml as GatingML 2.0.",
+        f"Gates ({gates}) were {source}; they stand in {file}{' as GatingML 2.0' if file == 'gates.xml' else ''}.",
         "Delta is the MFI of expressing less that of non-expressing cells; limits are 95 % and hold counting error "
         "(order statistics) and the replicate error of the plate.",
         f"Cut-offs by rule: {cutoffs}." if cutoffs else "No cut-off: the plates hold too few negative sera.",
