@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,10 +51,10 @@ def detector(file: FcsFile, name: str) -> Channel:
 
 
 def same_setting(one: Channel, other: Channel) -> bool:
-    """Whether two channels are on one scale: gain and amplification, and the voltage where both files say it."""
-    unknown = one.voltage is None or other.voltage is None
-    scale = one.gain == other.gain and one.amplification == other.amplification
-    return scale and (unknown or one.voltage == other.voltage)
+    """Whether nothing says that two channels are on different scales: voltage, gain, amplification."""
+    pairs = ((one.voltage, other.voltage), (one.gain, other.gain))
+    told = [pair for pair in pairs if not any(value is None or math.isnan(value) for value in pair)]
+    return one.amplification == other.amplification and all(a == b for a, b in told)
 
 
 def beads_of_plate(plate: Plate, opened: Sequence[Opened], setting: Setting) -> BeadWells:
@@ -119,7 +120,7 @@ def _setting_checks(
 def setting_words(channel: Channel) -> str:
     """Voltage, gain and amplification of a detector, as far as they say something."""
     words = [f"{channel.voltage:g} V" if channel.voltage is not None else "an unknown voltage"]
-    if channel.gain != 1:
+    if channel.gain != 1 and not math.isnan(channel.gain):
         words.append(f"gain {channel.gain:g}")
     if channel.amplification[0] > 0:
         words.append(f"{channel.amplification[0]:g} log decades")

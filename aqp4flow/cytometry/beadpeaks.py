@@ -130,7 +130,7 @@ def position(channel: Channel, values: Values) -> Values:
     if decades > 0:
         floor = np.finfo(float).tiny
         return np.log10(np.maximum(values, floor) / (offset or 1.0)) / decades
-    return values * channel.gain / channel.range
+    return values * (1.0 if math.isnan(channel.gain) else channel.gain) / channel.range
 
 
 # --- populations by valleys -------------------------------------------------------------------------

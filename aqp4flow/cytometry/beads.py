@@ -33,7 +33,7 @@ MOST_PEAKS = 12
 SLOPE_LIMITS = (0.9, 1.1)
 LEAST_R2 = 0.97  # the Q and B practice: below it something is wrong with beads or cytometer
 MOST_RESIDUAL = 20.0  # percent, as for standards of ligand-binding assays at the ends of their range
-MOST_BETWEEN_WELLS = 10.0  # percent
+MOST_BETWEEN_WELLS = 3.0  # percent
 _MERGED = 1.6  # times the usual number
 _UNEVEN = 0.5
 _MUCH_DEBRIS = 10.0  # percent of the singlets
@@ -143,6 +143,8 @@ def _matched(found: Groups, channel: Channel, assigned: Assigned) -> tuple[list[
     if n > k:
         where = ", ".join(f"{peak.mfi:.4g}" for peak in measured)
         hint = "are these the values of this lot? Doublets and debris look like more peaks"
+        if found.well.max():
+            hint = "several bead wells that differ look like more peaks: exclude the one that is wrong"
         raise AnalysisError("beads", f"{n} peaks found (MFI {where}), {k} values assigned", hint)
     doubts = [doubt for peak in measured if (doubt := _end_doubt(peak))]
     chosen = tuple(range(k)) if n == k else _most_likely(measured, values)
