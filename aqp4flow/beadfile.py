@@ -68,7 +68,7 @@ def _scatter(file: FcsFile) -> tuple[str, str]:
     found = []
     for wanted in (("FSC-A", "FSC", "FS-A", "FS", "FSC-H"), ("SSC-A", "SSC", "SS-A", "SS", "SSC-H")):
         names = [name for name in wanted if any(channel.name == name for channel in file.channels)]
-        names += [c.name for c in file.channels if c.name.upper().startswith(wanted[1]) and c.name not in names]
+        names += [c.name for c in file.channels if c.name.upper().startswith(wanted[1][:2]) and c.name not in names]
         if not names:
             there = ", ".join(channel.name for channel in file.channels)
             raise FcsError(file.path.name, f"no channel is called {wanted[0]} or {wanted[1]}", f"the file has {there}")

@@ -184,6 +184,27 @@ def test_another_colour_parts_what_merges_in_the_signal() -> None:
     assert all(peak.used for peak in calibration.peaks)
 
 
+def test_parts_of_one_peak_in_another_colour_stay_one_peak() -> None:
+    """The third bead has two brightnesses in FITC-A and one in the signal."""
+    values = VALUES[1:]
+    events = planted(values, debris=0.0)
+    third = (events.column("APC-A") > 5000) & (events.column("APC-A") < 12_000)
+    half = np.random.default_rng(6).random(events.count) < 0.5
+    other = events.column("FITC-A") + np.where(third & half, 5000.0, 0.0)
+    calibration = found(replace(events, values={**events.values, "FITC-A": other}), values)
+    assert [peak.n > 700 for peak in calibration.peaks] == [True] * 6
+
+
+def test_a_peak_at_the_bottom_of_the_range_is_left_out_by_name() -> None:
+    """A cytometer that stores nothing below 0: half of the blank is cut, and its median is no median."""
+    events = planted((5.0, *VALUES[1:]), debris=0.0)
+    signal = np.maximum(events.column("APC-A"), 0.0)
+    calibration = found(replace(events, values={**events.values, "APC-A": signal}), VALUES)
+    assert "bottom of the range" in calibration.peaks[0].note
+    assert [peak.used for peak in calibration.peaks] == [False] + [True] * 6
+    assert "beads-floor" in codes(calibration)
+
+
 def test_a_missing_bead_whose_place_is_ambiguous_is_refused() -> None:
     """Values in equal steps: which of them is missing cannot be told, and is not guessed."""
     values = tuple(500.0 * 3.0**step for step in range(6))
@@ -443,6 +464,7 @@ def test_a_plate_with_beads_is_calibrated_and_nothing_else_changes(
     beads = wells.pop("H12")
     assert (beads["role"], beads["mfi_expressing"], beads["flags"], beads["mef_unit"]) == ("beads", "", "", "")
     assert int(beads["n_events"]) > 5000
+    assert (beads["n_cells"], beads["n_singlets"], beads["n_live"]) == ("", "", "")  # no gate of cells is for beads
     ours = [{k: v for k, v in row.items() if not k.startswith("mef_") and k != "flags"} for row in wells.values()]
     theirs = [
         {k: v for k, v in row.items() if not k.startswith("mef_") and k != "flags"}
