@@ -56,8 +56,13 @@ def _scatter_panel(axes: Axes, calibration: Calibration) -> list[Point]:
     ends = []
     for values, i in ((x, 0), (y, 1)):
         low, high = np.quantile(values, (0.01, 0.99))
-        reach = 0.35 * np.ptp(edge[:, i])
-        ends.append((min(low, edge[:, i].min() - reach), max(high, edge[:, i].max() + reach)))
+        near, far = 0.35 * np.ptp(edge[:, i]), 0.5  # doublets lie 0.3 away, debris anywhere
+        ends.append(
+            (
+                min(max(low, edge[:, i].min() - far), edge[:, i].min() - near),
+                max(min(high, edge[:, i].max() + far), edge[:, i].max() + near),
+            )
+        )
     counts, across, up = np.histogram2d(x, y, 110, ends)
     axes.pcolormesh(
         10**across, 10**up, np.log1p(np.ma.masked_equal(counts.T, 0)), cmap="Blues", vmin=-1.0, rasterized=True
