@@ -201,6 +201,34 @@ def spillover(
             typer.echo(line)
 
 
+@app.command()
+def beads(
+    file: Annotated[Path, typer.Argument(help="The FCS file of the calibration beads.")],
+    values: Annotated[Path, typer.Option(metavar="CSV", help="Assigned values: channel, unit, lot, peak1, peak2, ...")],
+    channel: Annotated[
+        str | None, typer.Option(help="Which channel, where the table has rows for several of the file's.")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(metavar="OUT.png", help="Draw peaks and line.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the peaks of calibration beads, and the line from MFI to assigned units."""
+    if figure is not None and figure.suffix.lower() != ".png":
+        raise typer.BadParameter("the figure is a PNG: name it OUT.png", param_hint="--figure")
+    from aqp4flow import beadfile
+
+    found, setting = beadfile.calibrate_file(file, values, channel)
+    for doubt in found.doubts:
+        _say(f"{doubt.code}: {doubt.message}")
+    if figure is not None:
+        _write_new(figure, beadfile.png(found, file.name))
+    if as_json:
+        typer.echo(json.dumps(beadfile.facts(found, setting), ensure_ascii=False, indent=2))
+    else:
+        typer.echo(f"detector at {setting}")
+        for line in beadfile.lines(found):
+            typer.echo(line)
+
+
 gates = typer.Typer(help="Gates out to other programs, and in from them.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(gates, name="gates")
 

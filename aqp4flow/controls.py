@@ -15,10 +15,11 @@ from aqp4flow.cytometry.gates import Columns, GateChannels
 from aqp4flow.cytometry.single_stains import Control, Doubt
 from aqp4flow.errors import AnalysisError
 from aqp4flow.fcs import FcsFile
-from aqp4flow.model import NAN, Spillover, Values
+from aqp4flow.model import NAN, Channel, Spillover, Values
 
 Method = Literal["populations", "median", "regression"]
 Rows = NDArray[np.intp]
+_NO_LIGHT = ("fsc", "ssc", "fs", "ss", "time", "width", "event", "hdr-t")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Found:
     method: Method
     matrix: Spillover
     doubts: tuple[Doubt, ...]
+
+
+def light_channels(channels: Sequence[Channel]) -> list[str]:
+    """$PnN of the channels that may hold a dye's light: not scatter, not time."""
+    return [channel.name for channel in channels if not channel.name.lower().startswith(_NO_LIGHT)]
 
 
 def values_of(file: FcsFile, names: Sequence[str], rows: Rows | None = None) -> Values:

@@ -165,6 +165,7 @@ class Role(StrEnum):
     UNSTAINED = "unstained"
     SINGLE_STAIN = "single-stain"
     BLANK = "blank"
+    BEADS = "beads"
 
 
 #: Roles whose wells hold the full stain of cells and reporter, hence show where populations lie.
@@ -207,6 +208,16 @@ UNKNOWN = Estimate(NAN)
 
 
 @dataclass(frozen=True)
+class Calibrated:
+    """A well's medians in the units of calibration beads, and their difference; NaN where there is none."""
+
+    unit: str
+    expressing: float = NAN
+    nonexpressing: float = NAN
+    delta: float = NAN
+
+
+@dataclass(frozen=True)
 class Reading:
     """What one well measured. Counts are None where the gate does not exist."""
 
@@ -220,6 +231,7 @@ class Reading:
     percent_positive: float = NAN
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    calibrated: Calibrated | None = None
 
     @property
     def usable(self) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.definition import Assay, resolve_channel
+from aqp4flow.cytometry.beadlot import for_channel
+from aqp4flow.cytometry.beads import Assigned
 from aqp4flow.cytometry.gates import Columns, GateChannels
 from aqp4flow.errors import ConfigError, FcsError, InputError
 from aqp4flow.fcs import FcsFile
@@ -26,16 +28,26 @@ class Plate:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the definition means on one plate: channels by $PnN, the matrix and the gates from outside."""
+    """What the definition means on one plate: channels by $PnN, the matrix and the gates from outside.
+
+    `beads` holds the values that the beads' maker assigned in the signal's channel.
+    """
 
     assay: Assay
     channels: GateChannels
     signal: str
     matrix: Spillover | None
     gating: Gating | None
+    beads: Assigned | None = None
 
 
-def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: GateDocument | None) -> Setting:
+def settle(
+    plate: Plate,
+    assay: Assay,
+    matrix: Spillover | None,
+    gates: GateDocument | None,
+    lot: Sequence[Assigned] | None = None,
+) -> Setting:
     """Find the assay's channels in the plate's first readable file; raises ConfigError carrying every problem."""
     there = first_channels(plate)
     wanted = assay.channels
@@ -64,7 +76,8 @@ def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: GateDocu
     signal = find("signal", wanted.signal) or ""
     gating = None
     if gates is not None:
-        readable = [file for well in plate.wells if isinstance(file := plate.files[well.file], FcsFile)]
+        cells = [well for well in plate.wells if well.role is not Role.BEADS]
+        readable = [file for well in cells if isinstance(file := plate.files[well.file], FcsFile)]
         controls = {well.file for well in plate.wells if well.role not in FULLY_STAINED}
         try:
             gating = gating_of(gates, readable, assay, controls)
@@ -75,15 +88,22 @@ def settle(plate: Plate, assay: Assay, matrix: Spillover | None, gates: GateDocu
         missing = ", ".join(name for name in matrix.channels if name not in names)
         hint = f"the files have {', '.join(names)}"
         problems.append(ConfigError("assay.toml: [compensation] source", f"{matrix.source} names {missing}", hint))
+    beads = None
+    if lot is not None and signal:
+        try:
+            beads = for_channel(lot, signal, there, f"assay.toml: [beads] {assay.beads.values}")
+        except ConfigError as problem:
+            problems.append(problem)
     if problems:
         problems[0].others = tuple(problems[1:])
         raise problems[0]
-    return Setting(assay, channels, signal, matrix, gating)
+    return Setting(assay, channels, signal, matrix, gating, beads)
 
 
 def first_channels(plate: Plate) -> tuple[Channel, ...]:
     """Channels of the first file that can be read; raises the first refusal when none can."""
-    files = [plate.files[well.file] for well in plate.wells]
+    # beads may have been taken with fewer channels than cells
+    files = [plate.files[well.file] for well in sorted(plate.wells, key=lambda well: well.role is Role.BEADS)]
     for file in files:
         if isinstance(file, FcsFile):
             return file.channels
@@ -124,15 +144,20 @@ def open_well(plate: Plate, well: Well, setting: Setting) -> Opened:
     file = plate.files[well.file]
     if isinstance(file, FcsError):
         return Opened(well, None, None, file.what)
-    missing = [name for name in _wanted_channels(setting) if not any(c.name == name for c in file.channels)]
+    wanted = _wanted_channels(setting)
+    if well.role is Role.BEADS:
+        wanted = [setting.channels.forward, setting.channels.side, setting.signal]
+    missing = [name for name in wanted if not any(c.name == name for c in file.channels)]
     if missing:
         return Opened(well, None, None, f"the file has no channel {', '.join(missing)}")
-    unfit = setting.gating.unfit(file) if setting.gating else ""
+    unfit = setting.gating.unfit(file) if setting.gating and well.role is not Role.BEADS else ""
     if unfit:
         return Opened(well, None, None, unfit)
     changed = [repair.message for repair in file.repairs if repair.code == "data-seven-bit"]
     if changed:
         return Opened(well, None, None, changed[0])
+    if well.role is Role.BEADS:  # a bead carries one dye, or all: the cells' matrix is not for it
+        return Opened(well, file, None)
     spillover, refusal = _spillover_for(file, setting)
     return Opened(well, None if refusal else file, spillover, refusal)
 

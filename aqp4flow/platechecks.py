@@ -10,7 +10,7 @@ from aqp4flow.cytometry.interchange import FROM_FILE
 from aqp4flow.errors import listed
 from aqp4flow.fcs.spillover import HARDWARE_SPILLOVER
 from aqp4flow.gating import ForeignGates, Gating, OwnGates
-from aqp4flow.model import FULLY_STAINED, Check, Spillover, Verdict
+from aqp4flow.model import FULLY_STAINED, Check, Role, Spillover, Verdict
 from aqp4flow.plate import Opened, Plate, Setting, distinct
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _voltage_checks(plate: Plate, opened: Sequence[Opened]) -> list[Check]:
     """Detector voltages are the scale: wells taken at other voltages cannot be compared."""
     voltages: dict[tuple[float | None, ...], list[str]] = {}
     for one in opened:
-        if one.file and not one.well.excluded:
+        if one.file and not one.well.excluded and one.well.role is not Role.BEADS:  # beads: see `beads-voltage`
             voltages.setdefault(tuple(c.voltage for c in one.file.channels), []).append(one.well.name)
     if len(voltages) < 2:
         return []
@@ -76,7 +76,7 @@ def _opinion_check(one: Opened, opinion: Opinion) -> Check:
 
 def spillover_checks(plate: Plate, setting: Setting, opened: Sequence[Opened]) -> list[Check]:
     """Which matrix was used, from where, and whether it can be trusted."""
-    readable = [one for one in opened if one.file]
+    readable = [one for one in opened if one.file and one.well.role is not Role.BEADS]
     matrices = distinct([one.spillover for one in readable if one.spillover])
     without = [one.well.name for one in readable if one.spillover is None]
     checks = []

@@ -20,6 +20,8 @@ from aqp4flow import __version__, pipeline, tables
 from aqp4flow.assay.definition import Assay, FcsSettings, read_definition
 from aqp4flow.assay.platemap import apply_overrides, read_plate_map
 from aqp4flow.cohort.visits import read_visits
+from aqp4flow.cytometry.beadlot import read_lot
+from aqp4flow.cytometry.beads import Assigned
 from aqp4flow.cytometry.compensation import read_matrix
 from aqp4flow.errors import FcsError, InputError, SheetError, StorageError, raise_all
 from aqp4flow.fcs import AUTO, FcsFile, read_fcs, wells_said
@@ -195,19 +197,26 @@ def _settings(
     plates: Sequence[Plate], assay: Assay, definition_path: Path, problems: list[InputError]
 ) -> list[Setting]:
     settings: list[Setting] = []
+    lot = None
+    with _collected(problems):
+        lot = _bead_lot(assay, definition_path)
     for plate in plates:
         if not plate.wells:
             continue
         with _collected(problems):
             matrix = _matrix(assay, definition_path)
             gates = _gates(assay, definition_path, plate)
-            settings.append(settle(plate, assay, matrix, gates))
+            settings.append(settle(plate, assay, matrix, gates, lot))
     return settings
 
 
 def _matrix(assay: Assay, definition_path: Path) -> Spillover | None:
     source = assay.compensation.source
     return read_matrix(definition_path.parent / source) if source.lower().endswith(".csv") else None
+
+
+def _bead_lot(assay: Assay, definition_path: Path) -> tuple[Assigned, ...] | None:
+    return read_lot(definition_path.parent / assay.beads.values) if assay.beads.values else None
 
 
 def _gates(assay: Assay, definition_path: Path, plate: Plate) -> GateDocument | None:
@@ -260,6 +269,9 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
     if result.titers:
         texts["reactivity.csv"] = tables.to_csv(tables.reactivity_table([r for t in result.titers for r in t.rows]))
         texts["titers.csv"] = tables.to_csv(tables.titers_table([x for t in result.titers for x in t.titrations]))
+    beads = [(p.plate.name, p.calibration) for p in result.plates if p.calibration]
+    if beads:
+        texts["beads.csv"] = tables.to_csv(tables.beads_table(beads))
     if result.trajectories:
         texts["trajectories.csv"] = tables.to_csv(tables.trajectories_table(result.trajectories))
     return texts
@@ -347,7 +359,7 @@ def _versions() -> dict[str, str]:
 def _inputs(study: Study) -> dict[str, Path]:
     """Name in the study -> path of every file that was read."""
     inputs = {"assay.toml": study.definition_path}
-    for source in (study.assay.compensation.source, study.assay.gating.source):
+    for source in (study.assay.compensation.source, study.assay.gating.source, study.assay.beads.values or "auto"):
         for plate in study.plates:
             path = study.definition_path.parent / source.replace("{plate}", plate.name)
             if path.is_file():

@@ -33,6 +33,9 @@ _JAPANESE = {
     "ベースライン": "baseline",
     "処置": "action",
     "理由": "reason",
+    "チャンネル": "channel",
+    "単位": "unit",
+    "ロット": "lot",
 }
 _YES = {"yes": True, "y": True, "true": True, "1": True, "はい": True, "○": True}
 _NO = {"no": False, "n": False, "false": False, "0": False, "": False, "いいえ": False}
@@ -79,6 +82,8 @@ def read_table(path: Path, known: Sequence[str], needed: Sequence[str] = ()) -> 
 
 def _heading(cell: str) -> str:
     text = unicodedata.normalize("NFKC", cell).strip().lower()
+    if peak := re.fullmatch(r"(?:peak|ピーク)\s*(\d{1,2})", text):
+        return f"peak{int(peak[1])}"
     return _JAPANESE.get(text, text)
 
 

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 
 from aqp4flow.assay.platemap import HEADINGS, read_role
-from aqp4flow.controls import Found, Method, control_of, estimate, values_of
+from aqp4flow.controls import Found, Method, control_of, estimate, light_channels, values_of
 from aqp4flow.cytometry import single_stains
 from aqp4flow.errors import SheetError
 from aqp4flow.fcs import FcsFile, read_fcs
 from aqp4flow.model import Role, Values
 from aqp4flow.sheet import Row, find_table, nearest, read_table
-
-_NO_LIGHT = ("fsc", "ssc", "fs", "ss", "time", "width", "event", "hdr-t")
 
 
 def matrix_from_folder(folder: Path, method: Method) -> Found:
@@ -34,7 +32,7 @@ def matrix_from_folder(folder: Path, method: Method) -> Found:
     dark = [files[row["file"]] for row in rows if read_role(row) is Role.UNSTAINED]
     if not stained:
         raise SheetError(f"{folder.name}/", "no row with the role single-stain", "name each control's file and dye")
-    names = _light(files[stained[0]["file"]])
+    names = light_channels(files[stained[0]["file"]].channels)
     _refuse_other_channels(names, files)
     unstained = np.concatenate([values_of(file, names) for file in dark]) if dark else None
     dyes = [_dye(row, files[row["file"]], names, unstained) for row in stained]
@@ -100,15 +98,10 @@ def _rows(folder: Path) -> list[Row]:
     return rows
 
 
-def _light(file: FcsFile) -> list[str]:
-    """Channels that may hold a dye's light: not scatter, not time."""
-    return [c.name for c in file.channels if not c.name.lower().startswith(_NO_LIGHT)]
-
-
 def _refuse_other_channels(names: Sequence[str], files: dict[str, FcsFile]) -> None:
     for name, file in files.items():
-        if _light(file) != list(names):
-            other, *_ = set(_light(file)) ^ set(names)
+        if light_channels(file.channels) != list(names):
+            other, *_ = set(light_channels(file.channels)) ^ set(names)
             raise SheetError(name, f"its channels are not those of the other files ({other})", "export them alike")
 
 

@@ -7,8 +7,10 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
+from aqp4flow.cytometry.beads import Calibration
 from aqp4flow.model import (
     NAN,
+    Calibrated,
     Check,
     Curve,
     Estimate,
@@ -70,6 +72,7 @@ WELLS = (
     "mfi_expressing", "mfi_nonexpressing", "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high",
     "percent_positive", "flags", "notes", "mfi_expressing_low", "mfi_expressing_high",
     "mfi_nonexpressing_low", "mfi_nonexpressing_high",
+    "mef_expressing", "mef_nonexpressing", "mef_delta", "mef_unit",
 )  # fmt: skip
 
 
@@ -91,7 +94,12 @@ def _well_row(reading: Reading) -> list[Cell]:
         reading.expressing.value, reading.nonexpressing.value, *_limits(reading.delta), *_limits(reading.ratio),
         reading.percent_positive, joined(flags), joined(reading.notes),
         reading.expressing.low, reading.expressing.high, reading.nonexpressing.low, reading.nonexpressing.high,
+        *_calibrated(reading.calibrated),
     ]  # fmt: skip
+
+
+def _calibrated(units: Calibrated | None) -> list[Cell]:
+    return [units.expressing, units.nonexpressing, units.delta, units.unit] if units else [None] * 4
 
 
 REACTIVITY = (
@@ -184,6 +192,25 @@ def spillover_table(matrices: Sequence[tuple[str, Spillover]]) -> Table:
         for i, dye in enumerate(m.channels)
         for j, detector in enumerate(m.channels)
     ]
+
+
+BEADS = (
+    "plate", "channel", "unit", "lot", "wells", "peak", "n", "mfi", "cv_percent", "assigned", "fitted",
+    "residual_percent", "used", "note", "slope", "intercept", "autofluorescence", "r2",
+)  # fmt: skip
+
+
+def beads_table(calibrations: Sequence[tuple[str, Calibration]]) -> Table:
+    """One row a plate and bead, dim to bright, with the line all of a plate's share."""
+    return BEADS, [
+        [
+            plate, c.assigned.channel, c.assigned.unit, c.assigned.lot, joined(sample.name for sample in c.samples),
+            peak.number, peak.n, peak.mfi, peak.cv, peak.assigned, peak.fitted, peak.residual_percent,
+            "yes" if peak.used else "", peak.note, c.line.slope, c.line.intercept, c.line.autofluorescence, c.line.r2,
+        ]
+        for plate, c in calibrations
+        for peak in c.peaks
+    ]  # fmt: skip
 
 
 def points_table(points: Sequence[tuple[str, str, float, float, float, float, str]]) -> Table:

@@ -20,6 +20,7 @@ from aqp4flow.platechecks import file_checks, gate_checks, opinion_checks, spill
 
 if TYPE_CHECKING:
     from aqp4flow.cytometry.autogate import Learned
+    from aqp4flow.cytometry.beads import Calibration
     from aqp4flow.cytometry.pictures import GatePicture
 
 Progress = Callable[[str], None]
@@ -36,6 +37,7 @@ class PlateWells:
     spillovers: tuple[Spillover, ...]
     repairs: tuple[Repair, ...]
     checks: tuple[Check, ...]
+    calibration: Calibration | None = None
 
 
 def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _: None) -> PlateWells:
@@ -65,6 +67,8 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     checks += opinion_checks(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
     readings, remarks = _measure_all(opened, gating, setting, checks)
+    readings, calibration, bead_checks = _with_beads(plate, opened, setting, readings)
+    checks += bead_checks
     repairs = [
         repair for one, more in zip(opened, remarks, strict=True) if one.file for repair in (*one.file.repairs, *more)
     ]
@@ -77,7 +81,24 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         spillovers=distinct([one.spillover for one in opened if one.spillover]),
         repairs=tuple(repairs),
         checks=tuple(checks),
+        calibration=calibration,
     )
+
+
+def _with_beads(
+    plate: Plate, opened: Sequence[Opened], setting: Setting, readings: list[Reading]
+) -> tuple[list[Reading], Calibration | None, list[Check]]:
+    """The readings in the units of the plate's beads too, where it has beads that give a line; and the checks."""
+    if setting.beads is None and not any(well.role is Role.BEADS for well in plate.wells):
+        return readings, None, []
+    from aqp4flow.calibration import beads_of_plate, calibrated
+
+    beads = beads_of_plate(plate, opened, setting)
+    checks = list(beads.checks)
+    if beads.calibration is not None:
+        readings, more = calibrated(readings, opened, beads.calibration, setting.signal)
+        checks += more
+    return readings, beads.calibration, checks
 
 
 def _with_controls(plate: Plate, setting: Setting, progress: Progress) -> tuple[Setting, list[Check]]:
@@ -167,6 +188,10 @@ def _measure_all(
     remarks: dict[int, list[Repair]] = {}
     for i in order:
         one = opened[i]
+        if one.well.role is Role.BEADS and one.file:  # no gate of cells is for beads
+            readings[i] = Reading(one.well, one.file.n_events, {})
+            remarks[i] = value_repairs(one.file.open_events())
+            continue
         partner = None
         if compared.nonexpressing is None and one.well.cells != "control":
             partner = readout.partner_of(Reading(one.well, None, {}), controls)

@@ -103,6 +103,19 @@ class Gating(_Table):
         return self
 
 
+class Beads(_Table):
+    """[beads]: `values` is the table of a lot's assigned values beside assay.toml; without it MFI stays MFI."""
+
+    values: Text | None = None
+
+    @field_validator("values")
+    @classmethod
+    def _is_table(cls, value: str | None) -> str | None:
+        if value is None or value.lower().endswith((".csv", ".xlsx")):
+            return value
+        raise ValueError("the name of a CSV or xlsx table wanted: channel, unit, peak1, peak2, ...")
+
+
 class Readout(_Table):
     """[readout]: the statistic called MFI, and which shift decides."""
 
@@ -188,6 +201,7 @@ class Assay(_Table):
     channels: Channels
     compensation: Compensation = Compensation()
     gating: Gating = Gating()
+    beads: Beads = Beads()
     readout: Readout = Readout()
     cutoff: Cutoff = Cutoff()
     titer: TiterSettings = TiterSettings()

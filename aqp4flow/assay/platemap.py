@@ -21,6 +21,7 @@ _ROLES_JAPANESE = {
     "無染色": Role.UNSTAINED,
     "単染色": Role.SINGLE_STAIN,
     "ブランク": Role.BLANK,
+    "ビーズ": Role.BEADS,
 }
 _CELLS_JAPANESE = {"抗原": "antigen", "対照": "control"}
 

@@ -150,7 +150,7 @@ def combine(readings: Sequence[Reading], error: ReplicateError) -> list[Reactivi
 def _row(
     plate: str, serum: str, role: Role, dilution: float, group: Sequence[Reading], error: ReplicateError
 ) -> Reactivity:
-    flags = tuple(dict.fromkeys(flag for reading in group for flag in reading.flags if flag != "ratio-undefined"))
+    flags = tuple(dict.fromkeys(flag for reading in group for flag in reading.flags if _is_of_shift(flag)))
     empty = Reactivity(
         plate, serum, role, dilution, len(group), NAN, NAN, UNKNOWN, UNKNOWN, NAN, NAN, NAN, NAN,
         Status.NOT_INTERPRETABLE, (*flags, "no-usable-well"),
@@ -174,6 +174,11 @@ def _row(
         index=index,
         flags=flags,
     )
+
+
+def _is_of_shift(flag: str) -> bool:
+    """Flags on a well's units say nothing of its shift in MFI; whether the ratio has a meaning is judged anew."""
+    return flag != "ratio-undefined" and not flag.startswith("beads-")
 
 
 def _mean_with_limits(parts: Sequence[Estimate], error: ReplicateError) -> Estimate:

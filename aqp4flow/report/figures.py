@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aqp4flow import tables
+from aqp4flow.cytometry.beads import Calibration
 from aqp4flow.cytometry.pictures import Axis, GatePicture, outline
 from aqp4flow.model import Bound, Range, Role, Titer, Titration, TrajectoryPoint, Values
 from aqp4flow.pipeline import PlateTiters, StudyResult
+from aqp4flow.report import beadfigure
 from aqp4flow.wells import gate_pictures
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": "aqp4flow", "Producer": None},
     "png": {"Software": "aqp4flow"},
 }
+_BEAD_SIZE = (11.4, 4.6)
 Point = tuple[str, str, float, float, float, float, str]
 
 
@@ -74,7 +77,24 @@ def draw_all(result: StudyResult) -> Drawn:
             name = f"plate-{plate.wells.plate.name}"
             files |= _saved(name, figure, points)
             captions[name] = caption
+        for wells in result.plates:
+            if wells.calibration is not None:
+                name, figure = f"beads-{wells.plate.name}", _new_figure(*_BEAD_SIZE)
+                points = beadfigure.draw(figure, wells.calibration, f"Plate {wells.plate.name}: calibration by beads")
+                files |= _saved(name, figure, points)
+                captions[name] = f"Plate {wells.plate.name}. {beadfigure.caption(wells.calibration)}"
     return Drawn(files, captions)
+
+
+def bead_png(calibration: Calibration, title: str) -> bytes:
+    """The figure of a calibration alone, as PNG."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure = _new_figure(*_BEAD_SIZE)
+        points = beadfigure.draw(figure, calibration, title)
+        return _saved("beads", figure, points)["beads.png"]
 
 
 def _saved(name: str, figure: Figure, points: Sequence[Point]) -> dict[str, bytes]:

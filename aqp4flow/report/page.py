@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from aqp4flow import __version__, tables
+from aqp4flow.calibration import line_words
 from aqp4flow.gating import OwnGates
 from aqp4flow.model import Bound, Check, Reading, Role, Titer, Verdict
 from aqp4flow.pipeline import PlateTiters, StudyResult
@@ -65,6 +66,9 @@ class PlatePage:
     columns: list[int]
     map: list[tuple[str, list[WellCell | None]]]
     wells: Grid
+    beads: Picture | None
+    bead_words: str
+    bead_peaks: Grid
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,8 @@ _WELL_COLUMNS = (
     "percent_positive", "flags",
 )  # fmt: skip
 
+_BEAD_COLUMNS = ("peak", "n", "mfi", "cv_percent", "assigned", "fitted", "residual_percent", "used", "note")
+
 
 def _grid(table: tables.Table, columns: Sequence[str] | None = None) -> Grid:
     """A results table, or some of its columns, as the same text that stands in the CSV."""
@@ -224,8 +230,18 @@ def _plate_page(plate: PlateTiters, result: StudyResult, drawn: Drawn) -> PlateP
         picture=_picture(f"plate-{name}", drawn, "png"),
         columns=list(range(1, columns + 1)),
         map=[(letter, [cells.get(f"{letter}{column:02d}") for column in range(1, columns + 1)]) for letter in rows],
-        wells=_grid(tables.wells_table(plate.wells.readings), _WELL_COLUMNS),
+        wells=_grid(tables.wells_table(plate.wells.readings), _WELL_COLUMNS + _units(plate)),
+        beads=_picture(f"beads-{name}", drawn, "png"),
+        bead_words=line_words(plate.wells.calibration) if plate.wells.calibration else "",
+        bead_peaks=_grid(
+            tables.beads_table([(name, plate.wells.calibration)] if plate.wells.calibration else []), _BEAD_COLUMNS
+        ),
     )
+
+
+def _units(plate: PlateTiters) -> tuple[str, ...]:
+    """Columns in assigned units, where the plate's beads gave them."""
+    return ("mef_expressing", "mef_nonexpressing", "mef_delta", "mef_unit") if plate.wells.calibration else ()
 
 
 def _map(plate: PlateTiters) -> tuple[str, int, dict[str, WellCell]]:
@@ -250,7 +266,7 @@ def _well_cell(reading: Reading, status: dict[tuple[str, float], str]) -> WellCe
         detail=dilution,
         letter="x" if well.excluded else _LETTERS.get(kind, ""),
         kind="excluded" if well.excluded else kind or "other",
-        flagged=bool(flags),
+        flagged=any(not flag.startswith("beads-") for flag in flags),  # those concern the units only
         title=", ".join(word for word in words if word),
     )
 
@@ -278,9 +294,21 @@ def _methods(result: StudyResult) -> list[str]:
         f"Gates ({gates}) were {source}; they stand in {file}{' as GatingML 2.0' if file == 'gates.xml' else ''}.",
         "Delta is the MFI of expressing less that of non-expressing cells; limits are 95 % and hold counting error "
         "(order statistics) and the replicate error of the plate.",
+        *_bead_methods(result),
         f"Cut-offs by rule: {cutoffs}." if cutoffs else "No cut-off: the plates hold too few negative sera.",
         "The endpoint titer is the highest dilution that is positive with all lower ones positive; the titer is where "
         "the deciding read-out crosses the cut-off, with limits that hold the cut-off's own error.",
+    ]
+
+
+def _bead_methods(result: StudyResult) -> list[str]:
+    found = [plate.calibration for plate in result.plates if plate.calibration]
+    if not found:
+        return []
+    unit = found[0].assigned.unit
+    return [
+        f"{unit} of a well (columns mef_ of wells.csv) are read off the log-log line of the plate's beads; they count "
+        "fluorophores of the secondary antibody, not molecules of IgG. No status and no titer rests on them.",
     ]
 
 
