@@ -220,6 +220,7 @@ class Reading:
     percent_positive: float = NAN
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    n_cut_out: int | None = None  # events taken out before anything was counted or measured
 
     @property
     def usable(self) -> bool:

@@ -69,7 +69,7 @@ WELLS = (
     "n_events", "n_cells", "n_singlets", "n_live", "n_expressing", "n_nonexpressing",
     "mfi_expressing", "mfi_nonexpressing", "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high",
     "percent_positive", "flags", "notes", "mfi_expressing_low", "mfi_expressing_high",
-    "mfi_nonexpressing_low", "mfi_nonexpressing_high",
+    "mfi_nonexpressing_low", "mfi_nonexpressing_high", "n_cut_out",
 )  # fmt: skip
 
 
@@ -91,6 +91,7 @@ def _well_row(reading: Reading) -> list[Cell]:
         reading.expressing.value, reading.nonexpressing.value, *_limits(reading.delta), *_limits(reading.ratio),
         reading.percent_positive, joined(flags), joined(reading.notes),
         reading.expressing.low, reading.expressing.high, reading.nonexpressing.low, reading.nonexpressing.high,
+        reading.n_cut_out,
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,11 +102,22 @@ def measure(
     statistic: Statistic,
     background_top: float = NAN,
 ) -> Measured:
-    """Gate one well and summarise its signal, compensated, on the linear scale.
+    """Gate one well and summarise its signal, compensated, on the linear scale (see `summarise`)."""
+    return summarise(columns, populations(columns, gates), compared, signal, statistic, background_top)
+
+
+def summarise(
+    columns: Columns,
+    found: Mapping[str, Rows],
+    compared: Populations,
+    signal: str,
+    statistic: Statistic,
+    background_top: float = NAN,
+) -> Measured:
+    """Summarise the signal, compensated, on the linear scale, in the populations `found` of one well.
 
     `background_top` is the mate's 99th percentile where the non-expressing cells are in another well.
     """
-    found = populations(columns, gates)
     axis = Dimension(signal, compensated=True)
     bright, lost = _finite(columns.take(axis, found[compared.expressing]))
     dark = bright
