@@ -236,81 +236,113 @@ def follow(
     bins = _bins_of(len(values))
     if bins is None:
         return None
-    above = (values > 0).view(np.int8)
-    whole = len(bins.counts) * bins.size
-    high = above[:whole].reshape(-1, bins.size).sum(axis=1, dtype=np.float64)
-    high[-1] += np.count_nonzero(above[whole:])
-    share = float(high.sum()) / len(values)
+    high = _above(values, bins)
     percent = 100 * _medians(values, bins)
-    scores = high - share * bins.counts
-    variance = share * (1 - share)
     ends = bins.ends if rows is None else np.asarray(np.append(rows[bins.starts[1:]], rows[-1] + 1), np.intp)
-    starts = bins.starts if rows is None else rows[bins.starts]
-    found = [
-        Stretch(what, channel, int(starts[i]) + 1, int(ends[j - 1]), size, errors)
-        for i, j, size, errors in _runs(scores, bins.counts, variance, percent, limits)
-    ]
-    drift = _drift(values, scores, bins, variance)
+    starts = np.append(0, ends[:-1])
+    runs = _runs(high, bins.counts, percent, limits)
+    found = [Stretch(what, channel, int(starts[i]) + 1, int(ends[j - 1]), size, errors) for i, j, size, errors in runs]
+    if 0 < sum(j - i for i, j, *_ in runs) <= LONGEST * len(high):  # a drift is what there is beside bad stretches
+        kept = np.ones(len(values), np.bool_)
+        for i, j, *_ in runs:
+            kept[bins.starts[i] : bins.ends[j - 1]] = False
+        drift = _drift(values[kept])
+    else:
+        drift = _drift(values, bins, high)
     chance = _by_chance(values, bins.size, limits.stretch_errors)
     return Trace(what, channel, ends, percent, chance, drift), tuple(found)
 
 
+def _above(values: Values, bins: _Bins) -> Values:
+    """How many values of each bin lie above 0."""
+    above = (values > 0).view(np.int8)
+    whole = len(bins.counts) * bins.size
+    high: Values = above[:whole].reshape(-1, bins.size).sum(axis=1, dtype=np.float64)
+    high[-1] += np.count_nonzero(above[whole:])
+    return high
+
+
 def _runs(
-    scores: Values, counts: Values, variance: float, percent: Values, limits: AcquisitionLimits
+    high: Values, counts: Values, percent: Values, limits: AcquisitionLimits
 ) -> list[tuple[int, int, float, float]]:
     """Runs of bins i <= k < j that differ: (i, j, percent, standard errors), in order.
 
-    Of all runs of up to a quarter of the bins the one that chance explains least is taken first, then the next that
-    does not overlap it. On the average of its bins a run must differ by the limit, at its ends by half of it.
+    `high` of the `counts` events of each bin lie above the median. Of all runs of up to a quarter of the bins the one
+    that chance explains least is taken; then the rest is asked by itself, as a well that never had it. On the average
+    of its bins a run must differ by the limit, at its ends by half of it.
     """
-    n = len(scores)
-    if not variance > 0 or np.abs(percent).max() < limits.stretch_percent:
+    n = len(high)
+    if np.abs(percent).max() < limits.stretch_percent:
         return []
-    errors = _errors(scores, counts, variance)
+    found: list[tuple[int, int, float, float]] = []
+    errors = _errors(high, counts)
     if np.abs(errors).max() < limits.stretch_errors:
         return []
     start, end = np.ogrid[: n + 1, : n + 1]
-    length = np.maximum(end - start, 1)
     sums = np.concatenate([[0.0], np.cumsum(percent)])
-    average = (sums[None, :] - sums[:, None]) / length
+    average = (sums[None, :] - sums[:, None]) / np.maximum(end - start, 1)
     enough = np.abs(average) >= limits.stretch_percent
-    enough &= np.sign(average) == np.sign(errors)
     for side in (percent[np.minimum(np.arange(n + 1), n - 1)][:, None], percent[np.arange(n + 1) - 1][None, :]):
         enough &= side * np.sign(average) >= limits.stretch_percent / 2
-    open_ = np.where(enough & (np.abs(errors) >= limits.stretch_errors), np.abs(errors), 0.0)
-    found = []
-    while open_.max() > 0:
-        i, j = (int(k) for k in np.unravel_index(np.argmax(open_), open_.shape))
+    left = np.ones(n)
+    while True:
+        counted = np.where(enough & (np.sign(average) == np.sign(errors)), np.abs(errors), 0.0)
+        i, j = (int(k) for k in np.unravel_index(np.argmax(counted), counted.shape))
+        if counted[i, j] < limits.stretch_errors:
+            return _joined(sorted(found))
         found.append((i, j, float(average[i, j]), float(errors[i, j])))
-        open_[:j, i + 1 :] = 0.0  # every run that begins before j and ends after i overlaps it
-    return sorted(found)
+        enough[:j, i + 1 :] = False  # every run that begins before j and ends after i overlaps it
+        left[i:j] = 0.0
+        errors = _errors(high * left, counts * left)
 
 
-def _errors(scores: Values, counts: Values, variance: float) -> Values:
+def _joined(runs: Sequence[tuple[int, int, float, float]]) -> list[tuple[int, int, float, float]]:
+    """Runs that touch and differ the same way as one, with the errors of the worse."""
+    joined: list[tuple[int, int, float, float]] = []
+    for i, j, percent, errors in runs:
+        if joined and joined[-1][1] == i and (joined[-1][2] > 0) == (percent > 0):
+            begin, end, other, worse = joined[-1]
+            average = ((end - begin) * other + (j - i) * percent) / (j - begin)
+            joined[-1] = (begin, j, average, max(worse, errors, key=abs))
+        else:
+            joined.append((i, j, percent, errors))
+    return joined
+
+
+def _errors(high: Values, counts: Values) -> Values:
     """Standard errors by which each run of bins [i, j) differs, shape (n + 1, n + 1); 0 where i, j is no run.
 
     The sign test against the well of which the run is a part: hypergeometric, hence the last factor of its variance.
     """
-    n = len(scores)
-    sums, events = (np.concatenate([[0.0], np.cumsum(x)]) for x in (scores, counts))
+    n = len(high)
+    above, events = (np.concatenate([[0.0], np.cumsum(x)]) for x in (high, counts))
+    share = above[-1] / events[-1] if events[-1] else 0.0
+    surplus = above - share * events
     size = events[None, :] - events[:, None]
     start, end = np.ogrid[: n + 1, : n + 1]
-    runs = (end > start) & (end - start <= max(1, int(LONGEST * n)))
-    spread = np.sqrt(np.where(runs, variance * size * (1 - size / events[-1]), 1.0))
-    return np.where(runs, (sums[None, :] - sums[:, None]) / spread, 0.0)
+    variance = share * (1 - share) * size * (1 - size / max(events[-1], 1.0))
+    runs = (end > start) & (end - start <= max(1, int(LONGEST * n))) & (variance > 0)
+    return np.where(runs, (surplus[None, :] - surplus[:, None]) / np.sqrt(np.where(runs, variance, 1.0)), 0.0)
 
 
-def _drift(values: Values, scores: Values, bins: _Bins, variance: float) -> float:
-    """Largest less smallest median of the deciles, percent; NaN where chance explains that the deciles differ."""
-    if not variance > 0:
-        return NAN
-    decile = len(scores) // _DECILES
-    sums = scores.reshape(_DECILES, decile).sum(axis=1)
+def _drift(values: Values, bins: _Bins | None = None, high: Values | None = None) -> float:
+    """Largest less smallest median of the deciles, percent; NaN where chance explains that the deciles differ.
+
+    `bins` and how many of each lie above the median (`high`) where they are known already.
+    """
+    if bins is None or high is None:
+        bins = _bins_of(len(values))
+        if bins is None:
+            return NAN
+        high = _above(values, bins)
+    share = float(high.sum()) / len(values)
+    decile = len(high) // _DECILES
     events = bins.counts.reshape(_DECILES, decile).sum(axis=1)
-    if float((sums * sums / (variance * events)).sum()) <= _DRIFT_BY_CHANCE:
+    surplus = high.reshape(_DECILES, decile).sum(axis=1) - share * events
+    variance = share * (1 - share) * events
+    if not variance[0] > 0 or float((surplus * surplus / variance).sum()) <= _DRIFT_BY_CHANCE:
         return NAN
-    wide = _Bins(bins.size * decile, events)
-    return 100 * float(np.ptp(_medians(values, wide)))
+    return 100 * float(np.ptp(_medians(values, _Bins(bins.size * decile, events))))
 
 
 def _by_chance(values: Values, size: int, errors: float) -> tuple[float, float]:
@@ -337,9 +369,9 @@ class Flow:
 def follow_flow(clock: Clock, limits: AcquisitionLimits) -> Flow:
     """Breaks, and stretches where the rate fell or rose by more than `flow_factor` beyond what chance allows.
 
-    Of large wells every second, third, ... event is looked at, hence a break may begin a few events later than said.
     A break is a pause that randomly arriving events do not make, and that lasts more than `break_percent` of the whole
-    time. Breaks do not count as time in the rate of the bin that they fall into.
+    time. Breaks do not count as time in the rate of the bin that they fall into. Of large wells every second, third,
+    ... event is looked at: there a break may begin some events later than it says.
     """
     if clock.passed is None:
         return Flow(doubt=clock.doubt)
@@ -365,13 +397,24 @@ def follow_flow(clock: Clock, limits: AcquisitionLimits) -> Flow:
     level = float(np.median(rate))
     ends = np.minimum(bins.ends * every, len(clock.passed))
     trace = Trace("flow", "", ends, 100 * (rate / level - 1))
-    return Flow(trace, _changes(trace, bins, limits), tuple(breaks))
+    errors = _rate_errors(lasting, level, bins.counts, whole / steps)
+    return Flow(trace, _changes(trace, errors, limits), tuple(breaks))
 
 
-def _changes(trace: Trace, bins: _Bins, limits: AcquisitionLimits) -> tuple[Stretch, ...]:
-    """Runs of bins whose rate lies beyond the factor, and beyond the error of a count (Poisson)."""
+def _rate_errors(lasting: Values, level: float, counts: Values, tick: float) -> Values:
+    """Standard errors by which the rates of bins differ from `level`: the signed root of the deviance of a gamma law.
+
+    What one step of the clock may have added or taken away is not held against a bin.
+    """
+    usual = counts / level
+    step = np.sign(usual - lasting) * np.minimum(np.abs(usual - lasting), tick)
+    ratio = np.maximum((lasting + step) / usual, 1e-6)
+    return np.asarray(np.sign(1 - ratio) * np.sqrt(2 * counts * (ratio - 1 - np.log(ratio))), np.float64)
+
+
+def _changes(trace: Trace, errors: Values, limits: AcquisitionLimits) -> tuple[Stretch, ...]:
+    """Runs of bins whose rate lies beyond the factor, and further than chance explains."""
     ratio = 1 + trace.percent / 100
-    errors = (ratio - 1) / np.sqrt(ratio) * np.sqrt(bins.counts)
     beyond = (np.abs(errors) >= limits.stretch_errors) * (
         (ratio > limits.flow_factor).astype(np.int8) - (ratio < 1 / limits.flow_factor)
     )
