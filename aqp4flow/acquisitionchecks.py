@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from aqp4flow.assay.definition import Assay
-from aqp4flow.cytometry.acquisition_qc import Acquired, AtEnd, Break, Clock, Stretch
+from aqp4flow.cytometry.acquisition_qc import Acquired, AtEnd, Break, Stretch
 from aqp4flow.errors import listed
 from aqp4flow.model import FULLY_STAINED, Check, Verdict, Well
 
@@ -35,7 +35,7 @@ def _stretch(stretch: Stretch, acquired: Acquired, assay: Assay, subject: str) -
     share = 100 * (stretch.last - stretch.first + 1) / acquired.n_events
     moved = "above" if stretch.percent > 0 else "below"
     message = (
-        f"Events {stretch.first} to {stretch.last}{_when(stretch, acquired.clock)}, {share:.3g} % of the well: "
+        f"Events {stretch.first} to {stretch.last}{_when(stretch, acquired.unit)}, {share:.3g} % of the well: "
         f"{_WORDS[stretch.what]} ({stretch.channel}) lies {abs(stretch.percent):.3g} % {moved} that of the well. "
     )
     verdict = Verdict.WARN
@@ -50,8 +50,8 @@ def _stretch(stretch: Stretch, acquired: Acquired, assay: Assay, subject: str) -
     return Check("well", subject, "bad-stretch", stretch.percent, limit, verdict, message)
 
 
-def _when(stretch: Stretch, clock: Clock) -> str:
-    return "" if math.isnan(stretch.begin) else f" ({stretch.begin:.4g} to {stretch.end:.4g} {clock.unit})"
+def _when(stretch: Stretch, unit: str) -> str:
+    return "" if math.isnan(stretch.begin) else f" ({stretch.begin:.4g} to {stretch.end:.4g} {unit})"
 
 
 def _drift(acquired: Acquired, assay: Assay, subject: str) -> list[Check]:
@@ -73,7 +73,7 @@ def _flow(acquired: Acquired, assay: Assay, subject: str) -> list[Check]:
     more = f" ({len(acquired.flow)} such stretches, this one is the worst)" if len(acquired.flow) > 1 else ""
     what = "fell: a clog, or air" if worst.percent < 0 else "rose: a surge, as after a clog; look for doublets"
     message = (
-        f"Events {worst.first} to {worst.last}{_when(worst, acquired.clock)} passed at "
+        f"Events {worst.first} to {worst.last}{_when(worst, acquired.unit)} passed at "
         f"{100 + worst.percent:.3g} % of the well's usual rate{more}. The flow {what}."
     )
     factor = assay.acquisition.flow_factor
@@ -87,7 +87,7 @@ def _breaks(acquired: Acquired, assay: Assay, subject: str) -> list[Check]:
     longest: Break = max(acquired.breaks, key=lambda pause: pause.length)
     more = f", and {len(acquired.breaks) - 1} more pauses" if len(acquired.breaks) > 1 else ""
     message = (
-        f"No event for {longest.length:.3g} {acquired.clock.unit} after event {longest.after}{more}: "
+        f"No event for {longest.length:.3g} {acquired.unit} after event {longest.after}{more}: "
         "air, a clog, or a paused acquisition. Compare what comes before and after."
     )
     limit = f"<= {assay.acquisition.break_percent:g} % of the time"
@@ -128,13 +128,13 @@ def clock_checks(plate: str, wells: Sequence[tuple[Well, Acquired | None]]) -> l
     """Wells whose flow rate cannot be judged, or whose clock had to be mended: a row a plate and reason."""
     reasons: dict[str, list[str]] = {}
     for well, acquired in wells:
-        for reason in (acquired.clock.doubt, acquired.clock.mended) if acquired else ():
+        for reason in (acquired.doubt, acquired.mended) if acquired else ():
             if reason:
                 reasons.setdefault(reason, []).append(well.name)
     checks = []
     for reason, names in reasons.items():
         message = f"{reason[:1].upper()}{reason[1:]} in {len(names)} wells ({listed(names, 8)})"
-        if any(acquired and acquired.clock.mended == reason for _, acquired in wells):
+        if any(acquired and acquired.mended == reason for _, acquired in wells):
             message += ": counted on from where it had come to."
         else:
             message += ": they were judged by the order of events, and their flow rate was not."

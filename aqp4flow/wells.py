@@ -13,12 +13,14 @@ from aqp4flow.assay import acceptance, readout
 from aqp4flow.cytometry.acquisition_qc import (
     Acquired,
     AcquisitionLimits,
+    Clock,
     Kept,
     judge_gated,
     judge_ungated,
     kept_rows,
     number_of,
     read_clock,
+    timed,
     with_cut,
 )
 from aqp4flow.cytometry.gates import Columns, Rows, populations
@@ -153,7 +155,7 @@ def _to_learn_from(opened: Sequence[Opened], setting: Setting) -> Iterator[Colum
             columns = one.columns()
             if setting.assay.acquisition.cut_out:
                 limits = _limits(setting)
-                acquired = with_cut(_judged_ungated(columns, setting, limits), limits)
+                acquired = with_cut(judge_ungated(columns, setting.channels, _clock(columns), limits), limits)
                 if acquired.cut:
                     columns = Columns(Kept(columns.events, acquired.cut), one.spillover)
             yield columns
@@ -229,18 +231,19 @@ def _judged(
     if one.well.excluded or one.well.role is Role.BLANK or not columns.events.count:
         return None
     limits = _limits(setting)
-    acquired = _judged_ungated(columns, setting, limits)
+    clock = _clock(columns)
+    acquired = judge_ungated(columns, setting.channels, clock, limits)
     if one.well.role in FULLY_STAINED:
         names = (setting.channels.reporter, setting.signal)
         acquired = judge_gated(acquired, columns, found, compared, names, limits)
+    acquired = timed(acquired, clock)
     return with_cut(acquired, limits) if setting.assay.acquisition.cut_out else acquired
 
 
-def _judged_ungated(columns: Columns, setting: Setting, limits: AcquisitionLimits) -> Acquired:
+def _clock(columns: Columns) -> Clock:
     events = columns.events
     assert isinstance(events, FcsEvents)  # wells are opened from files
-    clock = read_clock(events.time(), "s" if events.layout.timestep else "ticks")
-    return judge_ungated(columns, setting.channels, clock, limits)
+    return read_clock(events.time(), "s" if events.layout.timestep else "ticks")
 
 
 def _reading(one: Opened, told: _Told, compared: Populations, partner: Reading | None) -> Reading:

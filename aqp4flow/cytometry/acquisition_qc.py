@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -48,15 +49,17 @@ class AcquisitionLimits:
 
 @dataclass(frozen=True)
 class Clock:
-    """When each event passed, shape (n_events,): from the first event on, never falling; `unit` is s or ticks.
+    """When events passed: from the first event on, never falling; `unit` is s or ticks.
 
-    `doubt` says why the flow rate cannot be judged by it; `mended` what was done to it.
+    `passed` holds every event, of large wells one of `every` so many. `doubt` says why the flow rate cannot be judged
+    by it, `mended` what was done to it.
     """
 
     passed: Values | None
     unit: str
     doubt: str = ""
     mended: str = ""
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,15 @@ class AtEnd:
 
 @dataclass(frozen=True)
 class Acquired:
-    """How one well was acquired. `cut` are the events that were taken out, as (first, last) from 1."""
+    """How one well was acquired. `cut` are the events that were taken out, as (first, last) from 1.
+
+    `unit`, `doubt` and `mended` are those of its clock.
+    """
 
     n_events: int
-    clock: Clock
+    unit: str = "s"
+    doubt: str = ""
+    mended: str = ""
     traces: tuple[Trace, ...] = ()
     stretches: tuple[Stretch, ...] = ()
     flow: tuple[Stretch, ...] = ()
@@ -156,11 +164,13 @@ def read_clock(time: Values | None, unit: str) -> Clock:
     """
     if time is None:
         return Clock(None, unit, "no time channel")
+    every = _thinned(len(time))
+    time = time[::every]
     if len(time) < 2:
         return Clock(time - time[:1], unit, "fewer than two events")
     steps = np.diff(time)
     if steps.min() >= 0 and math.isfinite(time[-1] - time[0]):
-        return Clock(time - time[0], unit)
+        return Clock(time - time[0], unit, every=every)
     if not np.isfinite(time).all():
         return Clock(None, unit, "times that are no numbers")
     fallen = steps < 0
@@ -169,7 +179,7 @@ def read_clock(time: Values | None, unit: str) -> Clock:
     if n > max(1, len(time) // 1000) or not np.all(steps[fallen] < -span / 2):
         return Clock(None, unit, "events not in order of time")
     steps[fallen] = 0.0
-    return Clock(np.concatenate([[0.0], np.cumsum(steps)]), unit, mended="the clock began anew")
+    return Clock(np.concatenate([[0.0], np.cumsum(steps)]), unit, mended="the clock began anew", every=every)
 
 
 # --- one quantity over the order of events ----------------------------------------------------------
@@ -271,29 +281,37 @@ def _runs(
     that chance explains least is taken; then the rest is asked by itself, as a well that never had it. On the average
     of its bins a run must differ by the limit, at its ends by half of it.
     """
-    n = len(high)
     if np.abs(percent).max() < limits.stretch_percent:
         return []
-    found: list[tuple[int, int, float, float]] = []
-    errors = _errors(high, counts)
+    begin, end = _all_runs(len(high))
+    errors = _errors(high, counts, begin, end)
     if np.abs(errors).max() < limits.stretch_errors:
         return []
-    start, end = np.ogrid[: n + 1, : n + 1]
     sums = np.concatenate([[0.0], np.cumsum(percent)])
-    average = (sums[None, :] - sums[:, None]) / np.maximum(end - start, 1)
+    average = (sums[end] - sums[begin]) / (end - begin)
+    side = np.sign(average)
     enough = np.abs(average) >= limits.stretch_percent
-    for side in (percent[np.minimum(np.arange(n + 1), n - 1)][:, None], percent[np.arange(n + 1) - 1][None, :]):
-        enough &= side * np.sign(average) >= limits.stretch_percent / 2
-    left = np.ones(n)
+    enough &= np.minimum(side * percent[begin], side * percent[end - 1]) >= limits.stretch_percent / 2
+    left = np.ones(len(high))
+    found: list[tuple[int, int, float, float]] = []
     while True:
-        counted = np.where(enough & (np.sign(average) == np.sign(errors)), np.abs(errors), 0.0)
-        i, j = (int(k) for k in np.unravel_index(np.argmax(counted), counted.shape))
-        if counted[i, j] < limits.stretch_errors:
+        counted = np.where(enough & (side == np.sign(errors)), np.abs(errors), 0.0)
+        best = int(np.argmax(counted))
+        if counted[best] < limits.stretch_errors:
             return _joined(sorted(found))
-        found.append((i, j, float(average[i, j]), float(errors[i, j])))
-        enough[:j, i + 1 :] = False  # every run that begins before j and ends after i overlaps it
+        i, j = int(begin[best]), int(end[best])
+        found.append((i, j, float(average[best]), float(errors[best])))
+        enough &= (end <= i) | (begin >= j)
         left[i:j] = 0.0
-        errors = _errors(high * left, counts * left)
+        errors = _errors(high * left, counts * left, begin, end)
+
+
+@lru_cache(maxsize=8)
+def _all_runs(n: int) -> tuple[Counts, Counts]:
+    """Every run of up to a quarter of n bins: first bins, and the bins after the last, each of shape (n_runs,)."""
+    begin, end = np.triu_indices(n + 1, 1)
+    short = end - begin <= max(1, int(LONGEST * n))
+    return begin[short], end[short]
 
 
 def _joined(runs: Sequence[tuple[int, int, float, float]]) -> list[tuple[int, int, float, float]]:
@@ -309,20 +327,18 @@ def _joined(runs: Sequence[tuple[int, int, float, float]]) -> list[tuple[int, in
     return joined
 
 
-def _errors(high: Values, counts: Values) -> Values:
-    """Standard errors by which each run of bins [i, j) differs, shape (n + 1, n + 1); 0 where i, j is no run.
+def _errors(high: Values, counts: Values, begin: Counts, end: Counts) -> Values:
+    """Standard errors by which the runs of bins from `begin` up to before `end` differ; 0 where nothing is left.
 
-    The sign test against the well of which the run is a part: hypergeometric, hence the last factor of its variance.
+    The sign test against the well of which a run is a part: hypergeometric, hence the last factor of its variance.
     """
-    n = len(high)
-    above, events = (np.concatenate([[0.0], np.cumsum(x)]) for x in (high, counts))
-    share = above[-1] / events[-1] if events[-1] else 0.0
-    surplus = above - share * events
-    size = events[None, :] - events[:, None]
-    start, end = np.ogrid[: n + 1, : n + 1]
-    variance = share * (1 - share) * size * (1 - size / max(events[-1], 1.0))
-    runs = (end > start) & (end - start <= max(1, int(LONGEST * n))) & (variance > 0)
-    return np.where(runs, (surplus[None, :] - surplus[:, None]) / np.sqrt(np.where(runs, variance, 1.0)), 0.0)
+    above, events = np.concatenate([[0.0], np.cumsum(high)]), np.concatenate([[0.0], np.cumsum(counts)])
+    n = max(float(events[-1]), 1.0)
+    share = float(above[-1]) / n
+    size = events[end] - events[begin]
+    surplus = above[end] - above[begin] - share * size
+    variance = share * (1 - share) * size * (1 - size / n)
+    return np.asarray(surplus / np.sqrt(np.where(variance > 0, variance, np.inf)), np.float64)
 
 
 def _drift(values: Values, bins: _Bins | None = None, high: Values | None = None) -> float:
@@ -375,8 +391,7 @@ def follow_flow(clock: Clock, limits: AcquisitionLimits) -> Flow:
     """
     if clock.passed is None:
         return Flow(doubt=clock.doubt)
-    every = _thinned(len(clock.passed))
-    passed = clock.passed[::every]
+    passed, every = clock.passed, clock.every
     bins = _bins_of(len(passed))
     if bins is None:
         return Flow(doubt=clock.doubt)
@@ -395,8 +410,7 @@ def follow_flow(clock: Clock, limits: AcquisitionLimits) -> Flow:
         np.subtract.at(lasting, np.searchsorted(edges, at, side="left") - 1, gaps[at])
     rate = bins.counts / np.maximum(lasting, usual / 100)
     level = float(np.median(rate))
-    ends = np.minimum(bins.ends * every, len(clock.passed))
-    trace = Trace("flow", "", ends, 100 * (rate / level - 1))
+    trace = Trace("flow", "", bins.ends * every, 100 * (rate / level - 1))
     errors = _rate_errors(lasting, level, bins.counts, whole / steps)
     return Flow(trace, _changes(trace, errors, limits), tuple(breaks))
 
@@ -439,19 +453,21 @@ def judge_ungated(columns: Columns, channels: GateChannels, clock: Clock, limits
     every = _thinned(n)
     rows = np.arange(0, n, every) if every > 1 else None
     followed = _followed("forward", channels.forward, columns.raw(channels.forward)[::every], rows, limits)
-    traces = [trace for trace, _ in followed] + ([flow.trace] if flow.trace else [])
-    if flow.doubt and not clock.doubt:
-        clock = replace(clock, doubt=flow.doubt)
+    traces = [trace for trace, _ in followed]
+    if flow.trace:
+        traces.append(replace(flow.trace, ends=np.minimum(flow.trace.ends, n)))
     at_ends = [
         AtEnd(what, name, "top", "all", _at_top(columns, name, None))
         for what, name in (("forward", channels.forward), ("side", channels.side))
     ]
     return Acquired(
         n_events=n,
-        clock=clock,
+        unit=clock.unit,
+        doubt=flow.doubt,
+        mended=clock.mended,
         traces=tuple(traces),
-        stretches=tuple(_timed(stretch, clock) for _, stretches in followed for stretch in stretches),
-        flow=tuple(_timed(stretch, clock) for stretch in flow.changes),
+        stretches=tuple(stretch for _, stretches in followed for stretch in stretches),
+        flow=tuple(replace(change, last=min(change.last, n)) for change in flow.changes),
         breaks=flow.breaks,
         at_ends=tuple(end for end in at_ends if end.share > 0),
     )
@@ -486,7 +502,7 @@ def judge_gated(
     for what, channel in (("reporter", reporter), ("signal", signal)):
         if channel is not None:
             at_ends.append(AtEnd(what, channel, "floor", "gated", _at_floor(columns.raw(channel), (bright, dark))))
-    stretches = tuple(_timed(stretch, before.clock) for _, found_bad in followed for stretch in found_bad)
+    stretches = tuple(stretch for _, bad in followed for stretch in bad)
     return replace(
         before,
         traces=(*(trace for trace, _ in followed), *before.traces),
@@ -530,12 +546,18 @@ def _together(values: Values, parts: Sequence[Rows]) -> tuple[Values, Rows]:
     return np.concatenate(taken)[order], every[order]
 
 
-def _timed(stretch: Stretch, clock: Clock) -> Stretch:
-    """The stretch with the times of its first and last event."""
-    if clock.passed is None:
-        return stretch
-    begin, end = float(clock.passed[stretch.first - 1]), float(clock.passed[stretch.last - 1])
-    return replace(stretch, begin=begin, end=end)
+def timed(acquired: Acquired, clock: Clock) -> Acquired:
+    """`acquired` with the times of the first and last event of each stretch; it does not hold on to the clock."""
+    passed = clock.passed
+    if passed is None or not (acquired.stretches or acquired.flow):
+        return acquired
+
+    def when(stretch: Stretch) -> Stretch:
+        at = (min((event - 1) // clock.every, len(passed) - 1) for event in (stretch.first, stretch.last))
+        begin, end = (float(passed[k]) for k in at)
+        return replace(stretch, begin=begin, end=end)
+
+    return replace(acquired, stretches=tuple(map(when, acquired.stretches)), flow=tuple(map(when, acquired.flow)))
 
 
 def _at_top(columns: Columns, name: str, rows: Rows | None) -> float:
