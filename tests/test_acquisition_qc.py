@@ -14,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, hypergeom
 
+from aqp4flow.acquisitionchecks import acquisition_checks
+from aqp4flow.assay.definition import Assay
 from aqp4flow.cytometry import acquisition_qc as qc
 from aqp4flow.cytometry.acquisition_qc import AcquisitionLimits, Kept, follow, follow_flow, kept_rows, read_clock
 from aqp4flow.cytometry.gates import Columns, GateChannels, populations
 from aqp4flow.cytometry.gatingml import read_gatingml
 from aqp4flow.cytometry.measure import Populations
 from aqp4flow.fcs import fcs_bytes, read_fcs
-from aqp4flow.model import Channel
+from aqp4flow.model import Channel, Role, Well
 from aqp4flow.simulate.cohort import PATIENTS
 from aqp4flow.simulate.cytometer import CHANNELS
 from aqp4flow.simulate.plate import plan_plate
@@ -126,6 +128,18 @@ def test_a_bubble_in_scatter_is_found(size: float, begin: float, factor: float) 
     assert found.end == pytest.approx(since[found.last - 1], abs=0.03)
 
 
+@pytest.mark.parametrize(("first", "second"), [(0.4, 1.3), (1.3, 0.4)])
+def test_two_stretches_of_a_well_are_both_found(first: float, second: float) -> None:
+    """The stronger one before the weaker, and behind it."""
+    well = simulated(size=2.0)
+    places = span(well, 0.2, 0.06), span(well, 0.7, 0.06)
+    for where, factor in zip(places, (first, second), strict=True):
+        well.values[where, COLUMN["FSC-A"]] *= factor
+    found = well.judged().stretches
+    assert [stretch.percent > 0 for stretch in found] == [first > 1, second > 1]
+    assert all(overlap(stretch, where) > 0.6 for stretch, where in zip(found, places, strict=True))
+
+
 def test_a_stretch_of_low_signal_is_found_though_scatter_is_in_order() -> None:
     """5 % of the events with 30 % less signal in a well of 50,000; the channel says where to look."""
     well = simulated(size=10.0)
@@ -217,6 +231,14 @@ def test_a_break_is_found_with_its_place_and_length() -> None:
     assert found.changes == ()  # the pause is no slow flow
 
 
+def test_random_events_have_no_breaks_however_short_a_break_may_be() -> None:
+    """The longest of 10,000 random gaps is no break, even where the share of the time would let it be one."""
+    limits = replace(LIMITS, break_percent=1e-6)
+    for seed in range(20):
+        time = np.cumsum(np.random.default_rng(seed).exponential(1 / 500, 10_000))
+        assert follow_flow(read_clock(time, "s"), limits).breaks == ()
+
+
 def test_a_break_in_a_large_well_is_found_where_it_is() -> None:
     time = passing(50_000)
     time[20_000:] += 5
@@ -286,6 +308,25 @@ def test_ends_of_the_range_are_counted() -> None:
     assert found["FITC-A", "top"] == 50 / len(bright)
     assert found["APC-A", "floor"] == np.count_nonzero(signal[gated] == 0) / len(gated) > 0.04
     assert ("FITC-A", "floor") not in found  # one lowest value among floats is no pile
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "verdict"),
+    [
+        (qc.AtEnd("signal", "PE", "floor", "gated", 0.009), "", ""),
+        (qc.AtEnd("signal", "PE", "floor", "gated", 0.011), "at-floor", "warn"),
+        (qc.AtEnd("signal", "PE", "floor", "gated", 0.051), "at-floor", "fail"),
+        (qc.AtEnd("reporter", "GFP", "floor", "gated", 0.4), "at-floor", "warn"),
+        (qc.AtEnd("reporter", "GFP", "top", "expressing", 0.02), "saturated-reporter", "warn"),
+        (qc.AtEnd("reporter", "GFP", "top", "expressing", 0.06), "saturated-reporter", "fail"),
+        (qc.AtEnd("side", "SSC", "top", "all", 0.4), "saturated-scatter", "warn"),
+    ],
+)
+def test_ends_of_the_range_are_checked_where_numbers_depend_on_them(end: qc.AtEnd, code: str, verdict: str) -> None:
+    assay = Assay.model_validate({"assay": {"antigen": "x"}, "channels": {"signal": "PE", "reporter": "GFP"}})
+    well = Well("P", "A01", "a.fcs", Role.SAMPLE)
+    found = acquisition_checks(well, qc.Acquired(5000, at_ends=(end,)), assay)
+    assert [(check.check, check.verdict.value) for check in found] == ([(code, verdict)] if code else [])
 
 
 # --- cutting out --------------------------------------------------------------------------------------
@@ -419,6 +460,11 @@ def troubled(plate: Path) -> Path:
     altered(plate, "A02", bubble)
     altered(plate, "G12", bubble)  # unstained
     altered(plate, "H01", bubble)  # unstained, excluded
+    altered(plate, "H02", bubble)  # becomes a blank
+    rows = (plate / "plate.csv").read_text().splitlines()
+    at = next(i for i, row in enumerate(rows) if "H02" in row)
+    rows[at] = rows[at].replace("single-stain", "blank").replace("FITC-A", "")
+    (plate / "plate.csv").write_text("\n".join(rows) + "\n")
     altered(plate, "A03", lambda values: values[:400])
     altered(plate, "A04", clock_of_two_parts)
     (plate / "overrides.csv").write_text("well,action,reason\nH01,exclude,by hand\n")
