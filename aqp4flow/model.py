@@ -232,6 +232,7 @@ class Reading:
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     calibrated: Calibrated | None = None
+    n_cut_out: int | None = None  # events taken out before anything was counted or measured
 
     @property
     def usable(self) -> bool:

@@ -71,7 +71,7 @@ WELLS = (
     "n_events", "n_cells", "n_singlets", "n_live", "n_expressing", "n_nonexpressing",
     "mfi_expressing", "mfi_nonexpressing", "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high",
     "percent_positive", "flags", "notes", "mfi_expressing_low", "mfi_expressing_high",
-    "mfi_nonexpressing_low", "mfi_nonexpressing_high",
+    "mfi_nonexpressing_low", "mfi_nonexpressing_high", "n_cut_out",
     "mef_expressing", "mef_nonexpressing", "mef_delta", "mef_unit",
 )  # fmt: skip
 
@@ -94,7 +94,7 @@ def _well_row(reading: Reading) -> list[Cell]:
         reading.expressing.value, reading.nonexpressing.value, *_limits(reading.delta), *_limits(reading.ratio),
         reading.percent_positive, joined(flags), joined(reading.notes),
         reading.expressing.low, reading.expressing.high, reading.nonexpressing.low, reading.nonexpressing.high,
-        *_calibrated(reading.calibrated),
+        reading.n_cut_out, *_calibrated(reading.calibrated),
     ]  # fmt: skip
 
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aqp4flow.acquisitionchecks import acquisition_checks, clock_checks
 from aqp4flow.assay import acceptance, readout
-from aqp4flow.cytometry.gates import Columns
+from aqp4flow.cytometry.acquisition_qc import (
+    Acquired,
+    AcquisitionLimits,
+    Clock,
+    Kept,
+    judge_gated,
+    judge_ungated,
+    kept_rows,
+    number_of,
+    read_clock,
+    timed,
+    with_cut,
+)
+from aqp4flow.cytometry.gates import Columns, Rows
 from aqp4flow.cytometry.measure import Measured, Populations, measure
 from aqp4flow.errors import AnalysisError
+from aqp4flow.fcs.events import FcsEvents
 from aqp4flow.fcs.values import value_repairs
 from aqp4flow.gating import Gating, learned_gates
 from aqp4flow.model import FULLY_STAINED, NAN, Check, Reading, Repair, Role, Spillover, Verdict
@@ -38,6 +53,7 @@ class PlateWells:
     repairs: tuple[Repair, ...]
     checks: tuple[Check, ...]
     calibration: Calibration | None = None
+    acquired: tuple[Acquired | None, ...] = ()  # a well each, in the order of `readings`; None: not judged
 
 
 def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _: None) -> PlateWells:
@@ -66,11 +82,15 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         ]
     checks += opinion_checks(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
-    readings, remarks = _measure_all(opened, gating, setting, checks)
+    readings, told = _measure_all(opened, gating, setting, checks)
     readings, calibration, bead_checks = _with_beads(plate, opened, setting, readings)
     checks += bead_checks
+    checks += clock_checks(plate.name, [(one.well, each.acquired) for one, each in zip(opened, told, strict=True)])
     repairs = [
-        repair for one, more in zip(opened, remarks, strict=True) if one.file for repair in (*one.file.repairs, *more)
+        repair
+        for one, each in zip(opened, told, strict=True)
+        if one.file
+        for repair in (*one.file.repairs, *each.repairs)
     ]
     repairs += [Repair(one.well.file, "refused", one.refusal) for one in opened if one.refusal]
     return PlateWells(
@@ -82,6 +102,7 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         repairs=tuple(repairs),
         checks=tuple(checks),
         calibration=calibration,
+        acquired=tuple(each.acquired for each in told),
     )
 
 
@@ -149,11 +170,20 @@ def _keep_freed_memory() -> None:
     np.empty(3 << 20)
 
 
-def _to_learn_from(opened: Sequence[Opened]) -> Iterator[Columns]:
-    """Fully stained wells that no one excluded, opened one after another."""
+def _to_learn_from(opened: Sequence[Opened], setting: Setting) -> Iterator[Columns]:
+    """Fully stained wells that no one excluded, opened one after another.
+
+    Where bad stretches are cut out, those that show without gates are cut out here too.
+    """
     for one in opened:
         if one.file and one.file.n_events and one.well.role in FULLY_STAINED and not one.well.excluded:
-            yield one.columns()
+            columns = one.columns()
+            if setting.assay.acquisition.cut_out:
+                limits = _limits(setting)
+                acquired = with_cut(judge_ungated(columns, setting.channels, _clock(columns), limits), limits)
+                if acquired.cut:
+                    columns = Columns(Kept(columns.events, acquired.cut), one.spillover)
+            yield columns
 
 
 def _perhaps_dark(opened: Sequence[Opened], reporter: str | None) -> Iterator[Columns]:
@@ -170,57 +200,96 @@ def _learn(plate: Plate, opened: Sequence[Opened], setting: Setting) -> Learned:
     from aqp4flow.cytometry.autogate import learn_gates
 
     try:
-        return learn_gates(_to_learn_from(opened), setting.channels, _perhaps_dark(opened, setting.channels.reporter))
+        dark = _perhaps_dark(opened, setting.channels.reporter)
+        return learn_gates(_to_learn_from(opened, setting), setting.channels, dark)
     except AnalysisError as error:
         raise AnalysisError(f"{plate.name}: {error.where}", error.what, error.hint) from None
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What the events of one well tell: its measures, how it was acquired, remarks on its values."""
+
+    measured: Measured | None = None
+    acquired: Acquired | None = None
+    repairs: tuple[Repair, ...] = ()
+
+
 def _measure_all(
     opened: Sequence[Opened], gating: Gating, setting: Setting, checks: list[Check]
-) -> tuple[list[Reading], list[list[Repair]]]:
-    """Readings and remarks on values in plate-map order; control-cell wells come first, for their mates need them."""
+) -> tuple[list[Reading], list[_Told]]:
+    """Readings and what was told in plate-map order; control-cell wells come first, for their mates need them."""
     same_well = setting.assay.assay.comparator == "same-well"
     compared = Populations("expressing", "nonexpressing" if same_well else None)
     order = sorted(range(len(opened)), key=lambda i: opened[i].well.cells != "control")
     controls: list[Reading] = []
     tops: dict[str, float] = {}
     readings: dict[int, Reading] = {}
-    remarks: dict[int, list[Repair]] = {}
+    told: dict[int, _Told] = {}
     for i in order:
         one = opened[i]
         if one.well.role is Role.BEADS and one.file:  # no gate of cells is for beads
             readings[i] = Reading(one.well, one.file.n_events, {})
-            remarks[i] = value_repairs(one.file.open_events())
+            told[i] = _Told(repairs=tuple(value_repairs(one.file.open_events())))
             continue
         partner = None
         if compared.nonexpressing is None and one.well.cells != "control":
             partner = readout.partner_of(Reading(one.well, None, {}), controls)
         top = tops.get(partner.well.name, NAN) if partner else NAN
-        measured, remarks[i] = _measure_one(one, gating, compared, setting, top)
-        reading = _reading(one, measured, compared, partner)
-        readings[i] = _flagged(reading, measured, setting, compared, checks)
+        told[i] = _measure_one(one, gating, compared, setting, top)
+        measured = told[i].measured
+        reading = _reading(one, told[i], compared, partner)
+        readings[i] = _flagged(reading, told[i], setting, compared, checks)
         if one.well.cells == "control" and measured is not None:
             controls.append(readings[i])
             tops[one.well.name] = measured.background_top
     every = range(len(opened))
-    return [readings[i] for i in every], [remarks[i] for i in every]
+    return [readings[i] for i in every], [told[i] for i in every]
 
 
-def _measure_one(
-    one: Opened, gating: Gating, compared: Populations, setting: Setting, top: float
-) -> tuple[Measured | None, list[Repair]]:
-    """What a well measures, and what its values call for being told; its file is opened once for both."""
+def _measure_one(one: Opened, gating: Gating, compared: Populations, setting: Setting, top: float) -> _Told:
+    """What a well measures, how it was acquired, and what its values call for being told; its file is opened once."""
     if one.file is None:
-        return None, []
+        return _Told()
     events = one.file.open_events()
     columns = Columns(events, one.spillover)
     found = gating.populations(one.file, columns)
+    acquired = _judged(one, columns, found, compared, setting)
+    if acquired and acquired.cut:
+        found = {name: kept_rows(rows, acquired.cut) for name, rows in found.items()}
     measured = measure(columns, found, compared, setting.signal, setting.assay.readout.statistic, top)
-    return measured, value_repairs(events)
+    return _Told(measured, acquired, tuple(value_repairs(events)))
 
 
-def _reading(one: Opened, measured: Measured | None, compared: Populations, partner: Reading | None) -> Reading:
+def _limits(setting: Setting) -> AcquisitionLimits:
+    return AcquisitionLimits(**setting.assay.acquisition.model_dump(exclude={"cut_out", "min_events"}))
+
+
+def _judged(
+    one: Opened, columns: Columns, found: Mapping[str, Rows], compared: Populations, setting: Setting
+) -> Acquired | None:
+    """How a well was acquired; None for wells that are not judged: excluded, without events, without cells."""
+    if one.well.excluded or one.well.role is Role.BLANK or not columns.events.count:
+        return None
+    limits = _limits(setting)
+    clock = _clock(columns)
+    acquired = judge_ungated(columns, setting.channels, clock, limits)
+    if one.well.role in FULLY_STAINED:
+        names = (setting.channels.reporter, setting.signal)
+        acquired = judge_gated(acquired, columns, found, compared, names, limits)
+    acquired = timed(acquired, clock)
+    return with_cut(acquired, limits) if setting.assay.acquisition.cut_out else acquired
+
+
+def _clock(columns: Columns) -> Clock:
+    events = columns.events
+    assert isinstance(events, FcsEvents)  # wells are opened from files
+    return read_clock(events.time(), "s" if events.layout.timestep else "ticks")
+
+
+def _reading(one: Opened, told: _Told, compared: Populations, partner: Reading | None) -> Reading:
     """Medians of the well, its mate's where cells are paired, and the shift between them."""
+    measured = told.measured
     if measured is None:
         return Reading(one.well, None, {}, flags=("unreadable",))
     counts = dict(measured.counts)
@@ -231,6 +300,7 @@ def _reading(one: Opened, measured: Measured | None, compared: Populations, part
         expressing=measured.expressing,
         nonexpressing=measured.nonexpressing,
         percent_positive=measured.percent_positive,
+        n_cut_out=number_of(told.acquired.cut) if told.acquired else 0,
     )
     if compared.nonexpressing:
         return readout.with_shift(reading)
@@ -242,11 +312,9 @@ def _reading(one: Opened, measured: Measured | None, compared: Populations, part
     return readout.with_shift(replace(reading, counts=counts, nonexpressing=partner.expressing))
 
 
-def _flagged(
-    reading: Reading, measured: Measured | None, setting: Setting, compared: Populations, checks: list[Check]
-) -> Reading:
+def _flagged(reading: Reading, told: _Told, setting: Setting, compared: Populations, checks: list[Check]) -> Reading:
     """The reading with the flags of its own checks, which are noted in `checks`."""
-    well, limits = reading.well, setting.assay.acceptance
+    well, limits, measured = reading.well, setting.assay.acceptance, told.measured
     subject = f"{well.plate}/{well.name}"
     flags = list(reading.flags)
     if measured is None:
@@ -272,6 +340,10 @@ def _flagged(
     if well.role not in FULLY_STAINED:
         flags = [flag for flag in flags if flag not in ("ratio-undefined", "no-partner")]
     flags += [flag for flag in by_counts if flag not in flags]
+    if told.acquired:
+        of_acquisition = acquisition_checks(well, told.acquired, setting.assay)
+        checks += of_acquisition
+        flags += dict.fromkeys(check.check for check in of_acquisition)
     return replace(reading, flags=tuple(flags))
 
 

@@ -171,6 +171,22 @@ class Acceptance(_Table):
     min_negatives: Annotated[int, Field(ge=3)] = 3
 
 
+Percent = Annotated[float, Field(gt=0, le=100)]
+
+
+class AcquisitionSettings(_Table):
+    """[acquisition]: what is flagged in the course of a well's events, and whether bad stretches are cut out."""
+
+    cut_out: bool = False
+    min_events: Annotated[int, Field(ge=0)] = 1000
+    stretch_percent: Positive = 15.0
+    stretch_errors: Annotated[float, Field(ge=3)] = 5.0
+    drift_percent: Positive = 10.0
+    flow_factor: Annotated[float, Field(gt=1)] = 2.0
+    break_percent: Percent = 2.0
+    most_cut_percent: Annotated[float, Field(ge=0, le=50)] = 30.0
+
+
 class TrajectorySettings(_Table):
     """[trajectory]: the quantity followed over time."""
 
@@ -207,6 +223,7 @@ class Assay(_Table):
     titer: TiterSettings = TiterSettings()
     curve: CurveSettings = CurveSettings()
     acceptance: Acceptance = Acceptance()
+    acquisition: AcquisitionSettings = AcquisitionSettings()
     trajectory: TrajectorySettings = TrajectorySettings()
     fcs: FcsSettings = FcsSettings()
     seed: Seed = Seed()

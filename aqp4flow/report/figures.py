@@ -18,6 +18,7 @@ from aqp4flow.cytometry.pictures import Axis, GatePicture, outline
 from aqp4flow.model import Bound, Range, Role, Titer, Titration, TrajectoryPoint, Values
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report import beadfigure
+from aqp4flow.report.acquisition_figure import Point, acquisition_size, draw_acquisition
 from aqp4flow.wells import gate_pictures
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": "aqp4flow"},
 }
 _BEAD_SIZE = (11.4, 4.6)
-Point = tuple[str, str, float, float, float, float, str]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Drawn:
 
 
 def draw_all(result: StudyResult) -> Drawn:
-    """Figure 4 when there are patients, and a figure a plate."""
+    """Figure 4 when there are patients, and two figures a plate: gates and titrations, and the acquisition."""
     import matplotlib as mpl
 
     files: dict[str, bytes] = {}
@@ -77,6 +77,12 @@ def draw_all(result: StudyResult) -> Drawn:
             name = f"plate-{plate.wells.plate.name}"
             files |= _saved(name, figure, points)
             captions[name] = caption
+            if any(acquired and acquired.traces for acquired in plate.wells.acquired):
+                name = f"acquisition-{plate.wells.plate.name}"
+                figure = _new_figure(*acquisition_size(plate.wells))
+                points, captions[name] = draw_acquisition(figure.subplots(), plate.wells)
+                files |= _saved(name, figure, points)
+                files[f"{name}.png"] = _with_few_colours(files[f"{name}.png"])
         for wells in result.plates:
             if wells.calibration is not None:
                 name, figure = f"beads-{wells.plate.name}", _new_figure(*_BEAD_SIZE)
@@ -106,6 +112,17 @@ def _saved(name: str, figure: Figure, points: Sequence[Point]) -> dict[str, byte
         figure.savefig(out, format=kind, metadata=metadata)
         files[f"{name}.{kind}"] = out.getvalue()
     return files
+
+
+def _with_few_colours(png: bytes) -> bytes:
+    """A drawing of thin lines in a palette: a quarter of the bytes, which the report carries once a plate."""
+    from PIL import Image  # matplotlib brings it along
+
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        palette = picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette.save(out, "png", optimize=True)
+    return out.getvalue()
 
 
 def _new_figure(width: float, height: float) -> Figure:

@@ -63,6 +63,7 @@ class PlatePage:
     name: str
     verdict: str
     picture: Picture | None
+    acquisition: Picture | None
     columns: list[int]
     map: list[tuple[str, list[WellCell | None]]]
     wells: Grid
@@ -228,6 +229,7 @@ def _plate_page(plate: PlateTiters, result: StudyResult, drawn: Drawn) -> PlateP
         name=name,
         verdict=worst.value,
         picture=_picture(f"plate-{name}", drawn, "png"),
+        acquisition=_picture(f"acquisition-{name}", drawn, "png"),
         columns=list(range(1, columns + 1)),
         map=[(letter, [cells.get(f"{letter}{column:02d}") for column in range(1, columns + 1)]) for letter in rows],
         wells=_grid(tables.wells_table(plate.wells.readings), _WELL_COLUMNS + _units(plate)),
