@@ -35,6 +35,16 @@ class Channel:
     amplification: tuple[float, float] = (0.0, 0.0)
     voltage: float | None = None
 
+    @property
+    def top(self) -> float:
+        """Linear value of the last step of $PnR: a signal there is at least that. Infinite where there is no end."""
+        decades, offset = self.amplification
+        if not math.isfinite(self.range):
+            return math.inf
+        if decades > 0:
+            return float((offset or 1.0) * 10 ** (decades * (self.range - 1) / self.range)) * (1 - 1e-9)
+        return (self.range - 1) / self.gain
+
 
 @dataclass(frozen=True, eq=False)
 class Spillover:

@@ -562,12 +562,12 @@ def timed(acquired: Acquired, clock: Clock) -> Acquired:
 
 def _at_top(columns: Columns, name: str, rows: Rows | None) -> float:
     """Share of events that reach the last step of $PnR; 0 where the range has no end."""
-    top = next(channel.range for channel in columns.events.channels if channel.name == name)
+    top = next(channel.top for channel in columns.events.channels if channel.name == name)
     raw = columns.raw(name)
-    if not math.isfinite(top) or raw.max() < top - 1:
+    if raw.max() < top:
         return 0.0
     raw = raw if rows is None else raw[rows]
-    return float(np.count_nonzero(raw >= top - 1)) / len(raw) if len(raw) else 0.0
+    return float(np.count_nonzero(raw >= top)) / len(raw) if len(raw) else 0.0
 
 
 def _at_floor(raw: Values, parts: Sequence[Rows]) -> float:

@@ -142,6 +142,6 @@ def percent_above(values: Values, limit: float) -> float:
 
 def _share_at_top(columns: Columns, signal: str, rows: Rows) -> float:
     """Share of events whose raw signal reaches the last step of $PnR: their true signal is at least that."""
-    top = next(channel.range for channel in columns.events.channels if channel.name == signal)
+    top = next(channel.top for channel in columns.events.channels if channel.name == signal)
     raw = columns.raw(signal)[rows]
-    return float(np.count_nonzero(raw >= top - 1)) / len(raw) if len(raw) and math.isfinite(top) else 0.0
+    return float(np.count_nonzero(raw >= top)) / len(raw) if len(raw) else 0.0
