@@ -534,7 +534,8 @@ def test_cutting_out_brings_the_median_back(troubled: Path, study: Path, tmp_pat
     clean = median(troubled, "clean", "")
     altered(troubled, "A02", dim)
     with_it, without = median(troubled, "with", ""), median(troubled, "without", "cut_out = true")
-    assert abs(without / clean - 1) < 0.03 < abs(with_it / clean - 1)
+    assert abs(without / clean - 1) < 0.06  # 473 of 593 events are left
+    assert abs(with_it / clean - 1) > 0.15
 
 
 def test_nothing_is_found_in_the_clean_study_and_all_of_it_is_shown(results: Path, table) -> None:

@@ -117,7 +117,10 @@ def dark_population(scaled: Values, at_floor: float = 0.0, alone: Values | None 
     at, valley = _first_peak(density, at_floor, math.ceil(_STEP_APART / step))
     peak = float(grid[at])
     below = _dark_side(ordered, peak, step)
-    own, above, rest = _bright_side(grid[at:], density[at:], valley - at, step)
+    if _stands_alone(density, at_floor) and at == 0:
+        own, above, rest = np.zeros_like(density), step, density
+    else:
+        own, above, rest = _bright_side(grid[at:], density[at:], valley - at, step)
     if alone is not None:
         own, rest = _known(alone, grid, density, at, above)
     beyond = (own.sum() - np.cumsum(own)) * step
@@ -225,8 +228,15 @@ def _step(density: Values, mass: Values, peak: int) -> tuple[int, int]:
     rise = np.gradient(np.log(np.maximum(density[first:last], np.finfo(float).tiny)))
     level = rise < _LEVEL * np.maximum.accumulate(rise)
     end = int(first + np.argmax(level)) if level.any() else peak
+    if not 0 < end < peak:
+        return peak, peak
     edge = int(np.argmax(density[:end] >= 0.9 * density[end]))
     return edge, end
+
+
+def _stands_alone(density: Values, at_floor: float) -> bool:
+    """Whether events at the floor are a population of their own: the density does not go on from them."""
+    return bool(density[0] < _ALONE * at_floor)
 
 
 def _parted(density: Values, mass: Values, at_floor: float) -> tuple[int, int]:
@@ -237,12 +247,12 @@ def _parted(density: Values, mass: Values, at_floor: float) -> tuple[int, int]:
     """
     inner = density[1:-1]
     tops = 1 + np.flatnonzero((inner > density[:-2]) & (inner >= density[2:]))
-    if at_floor and (density[0] >= density[1] or density[0] < _ALONE * at_floor):
+    if at_floor and (density[0] >= density[1] or _stands_alone(density, at_floor)):
         tops = np.concatenate([[0], tops])
     if not len(tops):
         return int(np.argmax(density)), int(np.argmax(density))
     peak, before = int(tops[0]), 0.0
-    height = math.inf if peak == 0 and density[0] < _ALONE * at_floor else float(density[peak])
+    height = math.inf if peak == 0 and _stands_alone(density, at_floor) else float(density[peak])
     ends = np.append(tops[2:], len(density))
     for top, following in zip(tops[1:], ends[: len(tops) - 1], strict=True):
         valley = peak + int(np.argmin(density[peak:top]))
