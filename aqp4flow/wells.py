@@ -25,11 +25,13 @@ from aqp4flow.cytometry.acquisition_qc import (
 )
 from aqp4flow.cytometry.gates import Columns, Rows
 from aqp4flow.cytometry.measure import Measured, Populations, measure
+from aqp4flow.cytometry.placement import Placement, place
 from aqp4flow.errors import AnalysisError
 from aqp4flow.fcs.events import FcsEvents
 from aqp4flow.fcs.values import value_repairs
 from aqp4flow.gating import Gating, learned_gates
 from aqp4flow.model import FULLY_STAINED, NAN, Check, Reading, Repair, Role, Spillover, Verdict
+from aqp4flow.placementchecks import Placed, placement_checks
 from aqp4flow.plate import Opened, Plate, Setting, distinct, files_of, open_well
 from aqp4flow.platechecks import file_checks, gate_checks, opinion_checks, spillover_checks
 
@@ -83,6 +85,8 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     checks += opinion_checks(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
     readings, told = _measure_all(opened, gating, setting, checks)
+    readings, elsewhere = _placed(readings, told, setting)
+    checks += elsewhere
     readings, calibration, bead_checks = _with_beads(plate, opened, setting, readings)
     checks += bead_checks
     checks += clock_checks(plate.name, [(one.well, each.acquired) for one, each in zip(opened, told, strict=True)])
@@ -104,6 +108,23 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         calibration=calibration,
         acquired=tuple(each.acquired for each in told),
     )
+
+
+def _placed(readings: Sequence[Reading], told: Sequence[_Told], setting: Setting) -> tuple[list[Reading], list[Check]]:
+    """The readings with flags where populations lie elsewhere than in the plate's other wells; and the checks."""
+    wells = [
+        Placed(reading.well, each.placement)
+        for reading, each in zip(readings, told, strict=True)
+        if each.placement is not None
+    ]
+    checks = placement_checks(wells, setting.assay.acceptance)
+    flags: dict[str, list[str]] = {}
+    for check in checks:
+        flags.setdefault(check.subject, []).append(check.check)
+    return [
+        replace(reading, flags=(*reading.flags, *flags.get(f"{reading.well.plate}/{reading.well.name}", ())))
+        for reading in readings
+    ], checks
 
 
 def _with_beads(
@@ -212,6 +233,7 @@ class _Told:
 
     measured: Measured | None = None
     acquired: Acquired | None = None
+    placement: Placement | None = None
     repairs: tuple[Repair, ...] = ()
 
 
@@ -258,7 +280,7 @@ def _measure_one(one: Opened, gating: Gating, compared: Populations, setting: Se
     if acquired and acquired.cut:
         found = {name: kept_rows(rows, acquired.cut) for name, rows in found.items()}
     measured = measure(columns, found, compared, setting.signal, setting.assay.readout.statistic, top)
-    return _Told(measured, acquired, tuple(value_repairs(events)))
+    return _Told(measured, acquired, place(columns, found, setting.channels), tuple(value_repairs(events)))
 
 
 def _limits(setting: Setting) -> AcquisitionLimits:

@@ -167,6 +167,11 @@ class Acceptance(_Table):
     secondary_percent_of_cutoff: Positive = 20.0
     saturated_percent_warn: Positive = 1.0
     saturated_percent_fail: Positive = 5.0
+    elsewhere_warn: Positive = 1.0
+    elsewhere_fail: Positive = 3.0
+    reporter_fold: Annotated[float, Field(gt=1)] = 2.0
+    expression_odds: Positive = 1.5
+    viable_percent: Annotated[float, Field(ge=0, le=100)] = 70.0
     condition_limit: Positive = 20.0
     min_negatives: Annotated[int, Field(ge=3)] = 3
 

@@ -28,6 +28,7 @@ _STEPS_OUT = 40
 _LEAST_ALONE = 500  # events of a well that show how far dark cells reach
 _MIXED = 0.05  # share of the expressing events from which dark ones among them are told
 _SMALLER, _LARGER = 0.66, 1.7  # forward scatter against the main cells': debris lies below, doublets above
+_NO_DIP = 0.95
 _NO_VALLEY = 0.3  # of the lower peak's density
 _DOUBLET_STEP = 0.35  # on log height/area: two cells side by side halve the ratio (0.69), one cell never falls so far
 
@@ -165,9 +166,9 @@ class _Cloud:
 
 
 def _main_cloud(mixture: Mixture) -> _Cloud:
-    """The heaviest component, and those that are one cloud with it: a skewed cloud is described by several."""
+    """The component that scatters most, and those of one cloud with it: several describe a skewed one."""
     weights, means, covariances = mixture.weights, mixture.means, mixture.covariances
-    main = int(np.argmax(weights))
+    main = int(np.argmax(weights * 10 ** means[:, 0]))
     joined = [k for k in range(len(weights)) if _near(mixture, k, main) or _grown(mixture, k, main)]
     share = weights[joined] / weights[joined].sum()
     mean = share @ means[joined]
@@ -188,8 +189,11 @@ def _grown(mixture: Mixture, k: int, main: int) -> bool:
     step = mixture.means[k] - mixture.means[main]
     way = mixture.means[main] + np.linspace(0, 1, 24)[:, None] * step
     density = mixture.densities(way).sum(axis=1)
-    alike = _SMALLER < 10 ** float(step[0]) < _LARGER and float(step[0] * step[1]) > 0
-    return alike and bool(density.min() > _NO_VALLEY * min(density[0], density[-1]))
+    ratio, level = 10 ** float(step[0]), float(density.min() / min(density[0], density[-1]))
+    if float(step[0] * step[1]) <= 0 or ratio > _LARGER:
+        return False
+    # Much smaller ones are debris, unless the cells' own cloud runs on to them without the least dip.
+    return level > _NO_VALLEY if ratio > _SMALLER else level > _NO_DIP and bool(density[-1] > 0.5 * density[0])
 
 
 def _edge(mixture: Mixture, cloud: _Cloud) -> Values:

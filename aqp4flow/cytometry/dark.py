@@ -114,13 +114,15 @@ def dark_population(scaled: Values, at_floor: float = 0.0, alone: Values | None 
     grid, density = _smoothed(ordered, at_floor > 0)
     step = float(grid[1] - grid[0])
     density *= (1 - at_floor) / (density.sum() * step)
-    at, valley = _first_peak(density, at_floor, math.ceil(_STEP_APART / step))
+    lowest = _first_peak(density, at_floor, math.ceil(_STEP_APART / step))
+    at = lowest.peak
     peak = float(grid[at])
     below = _dark_side(ordered, peak, step)
-    if _stands_alone(density, at_floor) and at == 0:
-        own, above, rest = np.zeros_like(density), step, density
+    if lowest.bare:
+        own, above = np.minimum(_mirrored(density, at), density[at:]), below
+        rest = density[at:] - own
     else:
-        own, above, rest = _bright_side(grid[at:], density[at:], valley - at, step)
+        own, above, rest = _bright_side(grid[at:], density[at:], lowest.valley - at, step)
     if alone is not None:
         own, rest = _known(alone, grid, density, at, above)
     beyond = (own.sum() - np.cumsum(own)) * step
@@ -143,6 +145,14 @@ def _smoothed(ordered: Values, at_floor: bool) -> tuple[Values, Values]:
     padded = np.concatenate([counts[:reach][::-1] if at_floor else np.zeros(reach), counts, np.zeros(reach)])
     density = np.convolve(padded.astype(np.float64), kernel / kernel.sum(), mode="valid")
     return (edges[:-1] + edges[1:]) / 2, density
+
+
+def _mirrored(density: Values, at: int) -> Values:
+    """The density below a point as it would lie above it, as far as the grid reaches."""
+    mirror = np.zeros(len(density) - at)
+    below = density[: at + 1][::-1][: len(mirror)]
+    mirror[: len(below)] = below
+    return mirror
 
 
 def _dark_side(ordered: Values, peak: float, step: float) -> float:
@@ -205,33 +215,42 @@ def _rising(left: Values, own: Values) -> Values:
     return held
 
 
-def _first_peak(density: Values, at_floor: float, apart: int) -> tuple[int, int]:
-    """Positions of the first true peak and of the valley behind it (the peak itself when there is none).
+@dataclass(frozen=True)
+class _Lowest:
+    """Positions of the lowest population's peak and of the valley behind it (the peak itself when there is none).
 
-    Where far more events lie below that peak than between it and its valley, the dark cells are the step
-    on its dark side, at least `apart` points from it.
+    `bare`: no fall of the density behind the peak shows how far it reaches up.
+    """
+
+    peak: int
+    valley: int
+    bare: bool = False
+
+
+def _first_peak(density: Values, at_floor: float, apart: int) -> _Lowest:
+    """The first true peak and its valley.
+
+    Where far more events lie below that peak than between it and its valley, the dark cells are the step on its dark
+    side, at least `apart` points from it.
     """
     mass = at_floor + (1 - at_floor) * np.cumsum(density) / density.sum()
     peak, valley = _parted(density, mass, at_floor)
     reach = mass[valley] if valley > peak else 1.0
     if 2 * mass[peak] - reach > 2 * LEAST_SHARE:
-        edge, end = _step(density, mass, peak)
-        return (edge, end) if end < peak - apart else (peak, valley)
-    return peak, valley
+        step = _step(density, mass, peak)
+        if step < peak - apart:
+            return _Lowest(step, step, bare=True)
+    return _Lowest(peak, valley, bare=peak == 0 and _stands_alone(density, at_floor))
 
 
-def _step(density: Values, mass: Values, peak: int) -> tuple[int, int]:
-    """Edge and end of the step on the dark side of a peak: where the density, having risen, is nearly level."""
-    first, last = np.searchsorted(mass, LEAST_SHARE / 2), int(np.argmax(density > 0.5 * density[peak]))
+def _step(density: Values, mass: Values, peak: int) -> int:
+    """Where the density on the dark side of a peak, having risen, is nearly level; the peak where it never is."""
+    first, last = int(np.searchsorted(mass, LEAST_SHARE / 2)), int(np.argmax(density > 0.5 * density[peak]))
     if last - first < 3:
-        return peak, peak
+        return peak
     rise = np.gradient(np.log(np.maximum(density[first:last], np.finfo(float).tiny)))
     level = rise < _LEVEL * np.maximum.accumulate(rise)
-    end = int(first + np.argmax(level)) if level.any() else peak
-    if not 0 < end < peak:
-        return peak, peak
-    edge = int(np.argmax(density[:end] >= 0.9 * density[end]))
-    return edge, end
+    return first + int(np.argmax(level)) if level.any() else peak
 
 
 def _stands_alone(density: Values, at_floor: float) -> bool:

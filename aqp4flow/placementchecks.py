@@ -1,0 +1,86 @@
+"""Whether the plate's gates fit each well: populations that lie elsewhere, by the number that says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aqp4flow.assay.definition import Acceptance
+from aqp4flow.cytometry.placement import Placement, Usual, usual_place
+from aqp4flow.model import FULLY_STAINED, Check, Verdict, Well
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A well that takes part, and where its populations lie."""
+
+    well: Well
+    placement: Placement
+
+
+def placement_checks(wells: Sequence[Placed], limits: Acceptance) -> list[Check]:
+    """A row for each well and population that lies elsewhere than in the other wells of the same cells."""
+    checks: list[Check] = []
+    stained = [one for one in wells if one.well.role in FULLY_STAINED and not one.well.excluded]
+    for cells in dict.fromkeys(one.well.cells for one in stained):
+        alike = [one for one in stained if one.well.cells == cells]
+        usual = usual_place([one.placement for one in alike])
+        for one in alike if usual else []:
+            assert usual is not None
+            checks += _elsewhere(one, usual, limits)
+    return checks + [check for one in stained for check in _viability(one, limits)]
+
+
+def _elsewhere(one: Placed, usual: Usual, limits: Acceptance) -> list[Check]:
+    well, place = one.well, one.placement
+    subject = f"{well.plate}/{well.name}"
+    checks = []
+
+    def note(code: str, value: float, limit: str, verdict: Verdict, message: str) -> None:
+        checks.append(Check("well", subject, code, value, limit, verdict, message))
+
+    shift, warn, fail = usual.cloud_shift(place), limits.elsewhere_warn, limits.elsewhere_fail
+    allowed = f"<= {warn:g} spreads, fail > {fail:g}"
+    if shift > warn:
+        forward, side = usual.factors(place)
+        what = f"forward x{forward:.2g}, side x{side:.2g} of the plate's"
+        message = (
+            f"The cells lie {shift:.2g} spreads from where they lie in the other wells ({what}): the gate misses some."
+        )
+        note("cells-elsewhere", shift, allowed, Verdict.FAIL if shift > fail else Verdict.WARN, message)
+    if place.cells < 0.5 * usual.placement.cells:
+        message = (
+            f"{100 * place.cells:.3g} % of the events are cells, {100 * usual.placement.cells:.3g} % in the others: "
+            "debris, a clog, or another tube."
+        )
+        limit = f">= {50 * usual.placement.cells:.3g} %"
+        note("few-cells", 100 * place.cells, limit, Verdict.WARN, message)
+    dark = usual.dark_shift(place)
+    if abs(dark) > warn:
+        message = (
+            f"The dark cells' reporter lies {dark:+.2g} of their spreads from the other wells': the border is off."
+        )
+        note("dark-elsewhere", dark, f"+-{warn:g} spreads", Verdict.WARN, message)
+    fold = usual.bright_fold(place)
+    if math.isfinite(fold) and not 1 / limits.reporter_fold <= fold <= limits.reporter_fold:
+        message = f"The expressing cells' reporter is {fold:.2g} times the other wells': another tube or transfection?"
+        limit = f"within {limits.reporter_fold:g}-fold"
+        note("expressing-elsewhere", fold, limit, Verdict.WARN, message)
+    odds = usual.odds_shift(place)
+    if abs(odds) > limits.expression_odds:
+        message = (
+            f"{100 * place.expressing:.3g} % of the gated cells express, "
+            f"{100 * usual.placement.expressing:.3g} % in the other wells: another tube or transfection?"
+        )
+        note("expression-odd", odds, f"+-{limits.expression_odds:g} in log odds", Verdict.WARN, message)
+    return checks
+
+
+def _viability(one: Placed, limits: Acceptance) -> list[Check]:
+    percent = 100 * one.placement.live
+    if not percent < limits.viable_percent:
+        return []
+    message = f"{percent:.3g} % of the single cells are alive: dying cells bind antibody whatever they express."
+    subject, limit = f"{one.well.plate}/{one.well.name}", f">= {limits.viable_percent:g} %"
+    return [Check("well", subject, "low-viability", percent, limit, Verdict.WARN, message)]
