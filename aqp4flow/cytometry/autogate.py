@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,9 @@ _STEPS_OUT = 40
 _LEAST_ALONE = 500  # events of a well that show how far dark cells reach
 _MIXED = 0.05  # share of the expressing events from which dark ones among them are told
 _SMALLER, _LARGER = 0.66, 1.7  # forward scatter against the main cells': debris lies below, doublets above
-_NO_DIP = 0.95
-_NO_VALLEY = 0.3  # of the lower peak's density
+_NO_DIP = 0.95  # of the lower peak's density, likewise the next two
+_HARDLY_A_VALLEY = 0.8
+_NO_VALLEY = 0.3
 _DOUBLET_STEP = 0.35  # on log height/area: two cells side by side halve the ratio (0.69), one cell never falls so far
 
 
@@ -169,7 +171,7 @@ def _main_cloud(mixture: Mixture) -> _Cloud:
     """The component that scatters most, and those of one cloud with it: several describe a skewed one."""
     weights, means, covariances = mixture.weights, mixture.means, mixture.covariances
     main = int(np.argmax(weights * 10 ** means[:, 0]))
-    joined = [k for k in range(len(weights)) if _near(mixture, k, main) or _grown(mixture, k, main)]
+    joined = [k for k in range(len(weights)) if _near(mixture, k, main) or _runs_on(mixture, k, main)]
     share = weights[joined] / weights[joined].sum()
     mean = share @ means[joined]
     spread = means[joined] - mean
@@ -184,16 +186,21 @@ def _near(mixture: Mixture, k: int, main: int) -> bool:
     return within and _distance(first, second, mixture.covariances[k]) < 2.5
 
 
-def _grown(mixture: Mixture, k: int, main: int) -> bool:
-    """Whether `k` are the main cells at another size, larger or smaller in both scatters, with no valley between."""
+def _runs_on(mixture: Mixture, k: int, main: int) -> bool:
+    """Whether the main cells' cloud runs on to `k` without a valley. What lies in two clouds' way tells them apart.
+
+    Cells of another size, larger or smaller in both scatters, may stand a little apart; doublets, twice as large, are
+    not theirs. Much smaller ones are debris, unless there is not the least dip before them.
+    """
     step = mixture.means[k] - mixture.means[main]
     way = mixture.means[main] + np.linspace(0, 1, 24)[:, None] * step
     density = mixture.densities(way).sum(axis=1)
     ratio, level = 10 ** float(step[0]), float(density.min() / min(density[0], density[-1]))
-    if float(step[0] * step[1]) <= 0 or ratio > _LARGER:
+    if ratio > _LARGER:
         return False
-    # Much smaller ones are debris, unless the cells' own cloud runs on to them without the least dip.
-    return level > _NO_VALLEY if ratio > _SMALLER else level > _NO_DIP and bool(density[-1] > 0.5 * density[0])
+    if ratio < _SMALLER:
+        return level > _NO_DIP and bool(density[-1] > 0.5 * density[0])
+    return level > (_NO_VALLEY if float(step[0] * step[1]) > 0 else _HARDLY_A_VALLEY)
 
 
 def _edge(mixture: Mixture, cloud: _Cloud) -> Values:
@@ -207,8 +214,24 @@ def _edge(mixture: Mixture, cloud: _Cloud) -> Values:
     other = densities.sum(axis=2) - own
     lost = (other > own) & (steps >= 1.0)[:, None]  # the middle is the cloud's own
     reach = np.where(lost.any(axis=0), lost.argmax(axis=0), _STEPS_OUT) - 1
-    vertices: Values = rays[reach, np.arange(_VERTICES)]
-    return vertices
+    return _hull(rays[reach, np.arange(_VERTICES)])
+
+
+def _hull(points: Values) -> Values:
+    """The corners of the convex hull of points (n, 2), counter-clockwise (Andrew's monotone chain, 1979)."""
+
+    def chain(ordered: list[Any]) -> list[Any]:
+        kept: list[Any] = []
+        for x, y in ordered:
+            while len(kept) > 1 and (kept[-1][0] - kept[-2][0]) * (y - kept[-2][1]) <= (kept[-1][1] - kept[-2][1]) * (
+                x - kept[-2][0]
+            ):
+                kept.pop()
+            kept.append((x, y))
+        return kept[:-1]
+
+    ordered = sorted(points.tolist())
+    return np.array(chain(ordered) + chain(ordered[::-1]))
 
 
 def _distance(point: Values, mean: Values, covariance: Values) -> float:
