@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from aqp4flow.assay.definition import Assay
-from aqp4flow.cytometry.gates import Columns, Mask, Rows, channels_needed, dimensions, populations
+from aqp4flow.cytometry.gates import Columns, Mask, Rows, channels_needed, dimensions, moved, populations
 from aqp4flow.cytometry.gatingml import NotSimpleError, of_a_run, read_gatingml, write_gatingml
 from aqp4flow.cytometry.interchange import FROM_FILE, GateFile, GatePath, Membership, Strategy, read_gates, shown
 from aqp4flow.cytometry.pictures import GatePicture, picture_gates, picture_members
@@ -82,6 +82,10 @@ class OwnGates:
         """Row numbers by role."""
         found = populations(columns, self.gates)
         return {role: found[name] for role, name in self.roles.items()}
+
+    def moved(self, factors: Mapping[Dimension, float]) -> OwnGates:
+        """The same gates with polygons on the axes named multiplied."""
+        return replace(self, gates=tuple(moved(gate, factors) for gate in self.gates))
 
     def pictures(self, wells: Iterable[tuple[FcsFile, Columns]]) -> list[GatePicture]:
         """One picture for each parent and set of axes."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.definition import Acceptance
-from aqp4flow.cytometry.placement import Placement, Usual, usual_place
-from aqp4flow.model import FULLY_STAINED, Check, Verdict, Well
+from aqp4flow.cytometry.placement import Placement, Usual, place, usual_place
+from aqp4flow.gating import OwnGates
+from aqp4flow.model import FULLY_STAINED, Check, Dimension, Verdict, Well
+from aqp4flow.plate import Opened, Setting
 
 
 @dataclass(frozen=True)
@@ -19,20 +21,64 @@ class Placed:
     placement: Placement
 
 
-def placement_checks(wells: Sequence[Placed], limits: Acceptance) -> list[Check]:
-    """A row for each well and population that lies elsewhere than in the other wells of the same cells."""
-    checks: list[Check] = []
+@dataclass(frozen=True)
+class Followed:
+    """Gates moved with the clouds of single wells, by the well's name, and the row that records each."""
+
+    gates: Mapping[str, OwnGates]
+    checks: tuple[Check, ...]
+
+
+def follow(opened: Sequence[Opened], gates: OwnGates, setting: Setting) -> Followed:
+    """The plate's gate of cells moved to where each well's cloud lies, unless that is too far to be the same cells."""
+    channels, limits = setting.channels, setting.assay.acceptance
+    wells = [
+        Placed(one.well, place(one.columns(), {}, channels))
+        for one in opened
+        if one.file and one.file.n_events and one.well.role in FULLY_STAINED and not one.well.excluded
+    ]
+    followed: dict[str, OwnGates] = {}
+    checks = []
+    for one, usual in _with_usual(wells):
+        shift = usual.cloud_shift(one.placement)
+        if not shift <= limits.elsewhere_fail:
+            continue
+        forward, side = usual.factors(one.placement)
+        followed[one.well.name] = gates.moved({Dimension(channels.forward): forward, Dimension(channels.side): side})
+        factors = f"x{forward:.3g}, x{side:.3g}"
+        message = (
+            f"The gate of cells follows the well's cloud: forward scatter {factors.replace(',', ', side scatter')}."
+        )
+        subject = f"{one.well.plate}/{one.well.name}"
+        checks.append(Check("well", subject, "gate-moved", factors, "", Verdict.PASS, message))
+    return Followed(followed, tuple(checks))
+
+
+def _with_usual(wells: Sequence[Placed]) -> Iterator[tuple[Placed, Usual]]:
+    """Fully stained wells that no one excluded, each with the usual place of the wells with the same cells."""
     stained = [one for one in wells if one.well.role in FULLY_STAINED and not one.well.excluded]
     for cells in dict.fromkeys(one.well.cells for one in stained):
         alike = [one for one in stained if one.well.cells == cells]
         usual = usual_place([one.placement for one in alike])
-        for one in alike if usual else []:
-            assert usual is not None
-            checks += _elsewhere(one, usual, limits)
+        if usual is not None:
+            yield from ((one, usual) for one in alike)
+
+
+def placement_checks(
+    wells: Sequence[Placed], limits: Acceptance, followed: Collection[str] = frozenset()
+) -> list[Check]:
+    """A row for each well and population that lies elsewhere than in the other wells of the same cells.
+
+    In the wells `followed` the gate of cells was moved to the cloud.
+    """
+    checks: list[Check] = []
+    for one, usual in _with_usual(wells):
+        checks += _elsewhere(one, usual, limits, one.well.name in followed)
+    stained = [one for one in wells if one.well.role in FULLY_STAINED and not one.well.excluded]
     return checks + [check for one in stained for check in _viability(one, limits)]
 
 
-def _elsewhere(one: Placed, usual: Usual, limits: Acceptance) -> list[Check]:
+def _elsewhere(one: Placed, usual: Usual, limits: Acceptance, followed: bool) -> list[Check]:
     well, place = one.well, one.placement
     subject = f"{well.plate}/{well.name}"
     checks = []
@@ -42,7 +88,7 @@ def _elsewhere(one: Placed, usual: Usual, limits: Acceptance) -> list[Check]:
 
     shift, warn, fail = usual.cloud_shift(place), limits.elsewhere_warn, limits.elsewhere_fail
     allowed = f"<= {warn:g} spreads, fail > {fail:g}"
-    if shift > warn:
+    if shift > warn and not followed:
         forward, side = usual.factors(place)
         what = f"forward x{forward:.2g}, side x{side:.2g} of the plate's"
         message = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,9 @@ from aqp4flow.cytometry.placement import Placement, place
 from aqp4flow.errors import AnalysisError
 from aqp4flow.fcs.events import FcsEvents
 from aqp4flow.fcs.values import value_repairs
-from aqp4flow.gating import Gating, learned_gates
+from aqp4flow.gating import Gating, OwnGates, learned_gates
 from aqp4flow.model import FULLY_STAINED, NAN, Check, Reading, Repair, Role, Spillover, Verdict
-from aqp4flow.placementchecks import Placed, placement_checks
+from aqp4flow.placementchecks import Placed, follow, placement_checks
 from aqp4flow.plate import Opened, Plate, Setting, distinct, files_of, open_well
 from aqp4flow.platechecks import file_checks, gate_checks, opinion_checks, spillover_checks
 
@@ -84,8 +84,13 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         ]
     checks += opinion_checks(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
-    readings, told = _measure_all(opened, gating, setting, checks)
-    readings, elsewhere = _placed(readings, told, setting)
+    followed: Mapping[str, Gating] = {}
+    if setting.assay.gating.follow and isinstance(gating, OwnGates):
+        moved = follow(opened, gating, setting)
+        followed, checks = moved.gates, checks + list(moved.checks)
+    gatings = [followed.get(one.well.name, gating) for one in opened]
+    readings, told = _measure_all(opened, gatings, setting, checks)
+    readings, elsewhere = _placed(readings, told, setting, followed)
     checks += elsewhere
     readings, calibration, bead_checks = _with_beads(plate, opened, setting, readings)
     checks += bead_checks
@@ -110,14 +115,16 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     )
 
 
-def _placed(readings: Sequence[Reading], told: Sequence[_Told], setting: Setting) -> tuple[list[Reading], list[Check]]:
+def _placed(
+    readings: Sequence[Reading], told: Sequence[_Told], setting: Setting, followed: Collection[str]
+) -> tuple[list[Reading], list[Check]]:
     """The readings with flags where populations lie elsewhere than in the plate's other wells; and the checks."""
     wells = [
         Placed(reading.well, each.placement)
         for reading, each in zip(readings, told, strict=True)
         if each.placement is not None
     ]
-    checks = placement_checks(wells, setting.assay.acceptance)
+    checks = placement_checks(wells, setting.assay.acceptance, followed)
     flags: dict[str, list[str]] = {}
     for check in checks:
         flags.setdefault(check.subject, []).append(check.check)
@@ -238,7 +245,7 @@ class _Told:
 
 
 def _measure_all(
-    opened: Sequence[Opened], gating: Gating, setting: Setting, checks: list[Check]
+    opened: Sequence[Opened], gatings: Sequence[Gating], setting: Setting, checks: list[Check]
 ) -> tuple[list[Reading], list[_Told]]:
     """Readings and what was told in plate-map order; control-cell wells come first, for their mates need them."""
     same_well = setting.assay.assay.comparator == "same-well"
@@ -258,7 +265,7 @@ def _measure_all(
         if compared.nonexpressing is None and one.well.cells != "control":
             partner = readout.partner_of(Reading(one.well, None, {}), controls)
         top = tops.get(partner.well.name, NAN) if partner else NAN
-        told[i] = _measure_one(one, gating, compared, setting, top)
+        told[i] = _measure_one(one, gatings[i], compared, setting, top)
         measured = told[i].measured
         reading = _reading(one, told[i], compared, partner)
         readings[i] = _flagged(reading, told[i], setting, compared, checks)

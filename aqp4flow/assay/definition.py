@@ -78,7 +78,8 @@ class Gating(_Table):
     """[gating]: `auto`, or a file of gates (`{plate}` in it stands for the plate's name).
 
     That is the gates.xml of an earlier run, any GatingML 2.0, or a FlowJo 10 workspace; `group` is the workspace's
-    group whose gates are applied to files it does not know. The other keys say which gate is which population.
+    group whose gates are applied to files it does not know. `follow` lets the learned gate of cells move with each
+    well's cloud. The other keys say which gate is which population.
     """
 
     source: Text = "auto"
@@ -88,6 +89,7 @@ class Gating(_Table):
     cells: Text | None = None
     singlets: Text | None = None
     live: Text | None = None
+    follow: bool = False
 
     @field_validator("source")
     @classmethod
@@ -100,6 +102,8 @@ class Gating(_Table):
     def _group_of_a_workspace(self) -> Gating:
         if self.group is not None and not self.source.lower().endswith(".wsp"):
             raise ValueError("group is one of a FlowJo workspace: source does not name one (.wsp)")
+        if self.follow and self.source != "auto":
+            raise ValueError("follow moves learned gates only: it needs source 'auto'")
         return self
 
 

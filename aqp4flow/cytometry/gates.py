@@ -7,7 +7,7 @@ polygon's edge fall as they do in FlowKit, whose test is used.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -194,6 +194,14 @@ def populations(columns: Columns, gates: Sequence[Gate]) -> dict[str, Rows]:
         rows = np.flatnonzero(mask)
         found[gate.name] = rows if parent is None else parent[rows]
     return found
+
+
+def moved(gate: Gate, factors: Mapping[Dimension, float]) -> Gate:
+    """A polygon with the coordinates on some axes multiplied; gates of other shapes, or on other axes, as they are."""
+    if not isinstance(gate, Polygon) or not {gate.x, gate.y} <= set(factors):
+        return gate
+    corners = tuple((x * factors[gate.x], y * factors[gate.y]) for x, y in gate.vertices)
+    return replace(gate, vertices=corners)
 
 
 def in_order(gates: Sequence[Gate], where: str) -> tuple[Gate, ...]:
