@@ -30,7 +30,8 @@ _LEAST_ALONE = 500  # events of a well that show how far dark cells reach
 _MIXED = 0.05  # share of the expressing events from which dark ones among them are told
 _SMALLER, _LARGER = 0.66, 1.7  # forward scatter against the main cells': debris lies below, doublets above
 _NO_DIP = 0.95  # of the lower peak's density, likewise the next two
-_HARDLY_A_VALLEY = 0.8
+_HARDLY_A_VALLEY = 0.9
+_HALF = (0.4, 0.7)  # scatter of single cells against that of doublets, with room for what varies
 _NO_VALLEY = 0.3
 _DOUBLET_STEP = 0.35  # on log height/area: two cells side by side halve the ratio (0.69), one cell never falls so far
 
@@ -170,13 +171,20 @@ class _Cloud:
 def _main_cloud(mixture: Mixture) -> _Cloud:
     """The component that scatters most, and those of one cloud with it: several describe a skewed one."""
     weights, means, covariances = mixture.weights, mixture.means, mixture.covariances
-    main = int(np.argmax(weights * 10 ** means[:, 0]))
+    main = _single(mixture, int(np.argmax(weights * 10 ** means[:, 0])))
     joined = [k for k in range(len(weights)) if _near(mixture, k, main) or _runs_on(mixture, k, main)]
     share = weights[joined] / weights[joined].sum()
     mean = share @ means[joined]
     spread = means[joined] - mean
     covariance = np.einsum("k,kij->ij", share, covariances[joined]) + (spread.T * share) @ spread
     return _Cloud(joined, mean, covariance)
+
+
+def _single(mixture: Mixture, k: int) -> int:
+    """The component of single cells where `k` are their doublets: about half in both scatters, and more of them."""
+    ratios = 10 ** (mixture.means - mixture.means[k])
+    halves = np.all((ratios > _HALF[0]) & (ratios < _HALF[1]), axis=1) & (mixture.weights > mixture.weights[k])
+    return int(np.argmax(mixture.weights * halves)) if halves.any() else k
 
 
 def _near(mixture: Mixture, k: int, main: int) -> bool:
