@@ -7,6 +7,7 @@ shoulder reaches down into the dark cells, autofluorescence with a tail, dying c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import SimpleNamespace
@@ -116,9 +117,14 @@ def _labelled(case: Case, occupied: float, gain: float, number: int, role: str) 
         drawn.kind != Kind.DEBRIS,
         single,
         live,
-        _true_delta(replace(case, name="", events=0, wells=0, drift=0.0, seed=0), occupied) * gain * scale,
+        _true_delta(_law(case), occupied) * gain * scale if role == "serum" else math.nan,
         role,
     )
+
+
+def _law(case: Case) -> Case:
+    """The case without what does not change the law of its cells."""
+    return replace(case, name="", events=0, wells=0, drift=0.0, seed=0, dark_control=False)
 
 
 @lru_cache(maxsize=256)
