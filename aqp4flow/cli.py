@@ -180,6 +180,9 @@ def spillover(
     ] = None,
     method: Annotated[Estimator, typer.Option(help="Estimator of the coefficients.")] = Estimator.REGRESSION,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the matrix as CSV, or write it to OUT.csv.")] = False,
+    spreading: Annotated[
+        Path | None, typer.Option(metavar="OUT.csv", help="Write the spillover spreading matrix as CSV.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Estimate a spillover matrix from single-stained controls, and say what speaks against them."""
@@ -190,6 +193,8 @@ def spillover(
     found = stains.matrix_from_folder(folder, method.value)
     for doubt in found.doubts:
         _say(f"{doubt.code}: {doubt.message}")
+    if spreading is not None:
+        _write_new(spreading, stains.spreading_csv(found).encode())
     if as_json:
         typer.echo(json.dumps(stains.facts(found), ensure_ascii=False, indent=2))
     elif as_csv and out is None:

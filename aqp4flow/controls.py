@@ -13,22 +13,27 @@ from aqp4flow.cytometry import single_stains
 from aqp4flow.cytometry.compensation import condition
 from aqp4flow.cytometry.gates import Columns, GateChannels
 from aqp4flow.cytometry.single_stains import Control, Doubt
+from aqp4flow.cytometry.spreading import spreading
 from aqp4flow.errors import AnalysisError
 from aqp4flow.fcs import FcsFile
 from aqp4flow.model import NAN, Channel, Spillover, Values
 
 Method = Literal["populations", "median", "regression"]
 Rows = NDArray[np.intp]
+Gated = Callable[[FcsFile], Rows | None]
+_DEBRIS = 0.4  # of the cells' forward scatter, as when gates are learned
+_SINGLE = 3.0  # spreads of height over area within which an event is one cell
 _NO_LIGHT = ("fsc", "ssc", "fs", "ss", "time", "width", "event", "hdr-t")
 
 
 @dataclass(frozen=True)
 class Found:
-    """The matrix of some controls, and what speaks against it."""
+    """The matrix of some controls, what speaks against it, and how dyes spread (see `cytometry.spreading`)."""
 
     method: Method
     matrix: Spillover
     doubts: tuple[Doubt, ...]
+    spreading: Values | None = None
 
 
 def light_channels(channels: Sequence[Channel]) -> list[str]:
@@ -86,7 +91,7 @@ def estimate(
     if worst >= condition_limit:
         message = f"compensation would multiply noise by up to {worst:.3g}: two dyes look alike"
         doubts.append(Doubt("spillover-condition", "", worst, message))
-    return Found(method, matrix, tuple(doubts))
+    return Found(method, matrix, tuple(doubts), spreading(controls, matrix, dark))
 
 
 def _needed(unstained: Values | None) -> Values:
@@ -103,8 +108,13 @@ def of_plate(
     unstained: Sequence[FcsFile],
     channels: GateChannels,
     condition_limit: float,
+    gated: Gated | None = None,
 ) -> Found:
     """The matrix of a plate's single stains (dye and file of each), from events that are no debris.
+
+    `gated` gives the cells of a file where the plate has gates already; they are looked for otherwise.
+
+    Spreads are of single cells: two at once are bright more often than one, and have twice the light of their own.
 
     Raises AnalysisError where they do not give one.
     """
@@ -115,13 +125,34 @@ def of_plate(
         what = f"the dye {unknown[0]!r} is no channel of {stained[0][1].path.name}"
         raise AnalysisError("single stains", what, f"the file has {', '.join(names)}")
     detectors = [name for name in names if name in dyes]
-    controls = [control_of(file, dye, detectors, _cells(file, channels)) for dye, file in stained]
-    dark = [values_of(file, detectors, _cells(file, channels)) for file in unstained]
+    cells = {file.path: _cells(file, channels, gated) for file in (*(file for _, file in stained), *unstained)}
+    controls = [control_of(file, dye, detectors, cells[file.path]) for dye, file in stained]
+    dark = [values_of(file, detectors, cells[file.path]) for file in unstained]
     found = estimate(detectors, controls, np.concatenate(dark) if dark else None, "regression", condition_limit)
-    return replace(found, matrix=replace(found.matrix, source="the plate's single stains"))
+    single = [control_of(file, dye, detectors, _single(file, channels, cells[file.path])) for dye, file in stained]
+    dark = [values_of(file, detectors, _single(file, channels, cells[file.path])) for file in unstained]
+    spreads = spreading(single, found.matrix, single_stains.dark_of(np.concatenate(dark)) if dark else None)
+    return replace(found, matrix=replace(found.matrix, source="the plate's single stains"), spreading=spreads)
 
 
-def _cells(file: FcsFile, channels: GateChannels) -> Rows:
+def _cells(file: FcsFile, channels: GateChannels, gated: Gated | None) -> Rows:
+    """All events but debris; dead cells, which a gate of cells leaves out, stay in: a viability control needs them."""
+    inside = gated(file) if gated else None
+    if inside is not None and len(inside):
+        forward = file.open_events().column(channels.forward)
+        return np.flatnonzero(forward >= _DEBRIS * np.median(forward[inside]))
     from aqp4flow.cytometry.autogate import without_debris
 
     return without_debris(Columns(file.open_events(), None), channels)
+
+
+def _single(file: FcsFile, channels: GateChannels, rows: Rows) -> Rows:
+    """Of `rows` those whose height or width, to the area, lies within three spreads of the middle one."""
+    shape = channels.forward_height or channels.forward_width
+    if shape is None or not len(rows):
+        return rows
+    area, other = values_of(file, (channels.forward, shape), rows).T
+    ratio = other / np.where(area > 0, area, np.nan) if channels.forward_height else other
+    away = np.abs(ratio - np.nanmedian(ratio))
+    single: Rows = rows[away <= _SINGLE * 1.4826 * np.nanmedian(away)]
+    return single

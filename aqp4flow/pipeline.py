@@ -17,6 +17,7 @@ from aqp4flow.model import (
     Verdict,
     Visit,
 )
+from aqp4flow.spill import spill_checks
 from aqp4flow.wells import PlateWells
 
 
@@ -81,7 +82,10 @@ def finish(
     from aqp4flow.cohort.trajectory import by_serum, trajectories
 
     checks = [check for plate in plates for check in plate.checks]
-    checks += [check for plate in titers for check in plate.checks]
+    cutoffs = {plate.wells.plate.name: plate.cutoffs.delta for plate in titers}
+    for plate in plates:
+        checks += spill_checks(plate.plate.name, plate.spill, plate.setting, cutoffs.get(plate.plate.name))
+    checks += [check for titer in titers for check in titer.checks]
     points: list[TrajectoryPoint] = []
     if visits is not None and titers:
         titrations = [titration for plate in titers for titration in plate.titrations]

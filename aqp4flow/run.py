@@ -269,6 +269,9 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
     if result.titers:
         texts["reactivity.csv"] = tables.to_csv(tables.reactivity_table([r for t in result.titers for r in t.rows]))
         texts["titers.csv"] = tables.to_csv(tables.titers_table([x for t in result.titers for x in t.titrations]))
+    spreads = [(p.plate.name, *p.spill.spreading) for p in result.plates if p.spill.spreading]
+    if spreads:
+        texts["spreading.csv"] = tables.to_csv(tables.spreading_table(spreads))
     beads = [(p.plate.name, p.calibration) for p in result.plates if p.calibration]
     if beads:
         texts["beads.csv"] = tables.to_csv(tables.beads_table(beads))

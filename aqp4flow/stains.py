@@ -45,11 +45,21 @@ def matrix_from_folder(folder: Path, method: Method) -> Found:
 def to_csv(found: Found) -> str:
     """The matrix as `channel,FL1-H,...` and a row a dye: what `[compensation] source` takes."""
     names = found.matrix.channels
+    return _square(names, found.matrix.matrix)
+
+
+def spreading_csv(found: Found) -> str:
+    """The spreading matrix in the same layout; empty on the diagonal, and where a control does not show it."""
+    spreads = found.spreading
+    return _square(found.matrix.channels, np.full_like(found.matrix.matrix, np.nan) if spreads is None else spreads)
+
+
+def _square(names: Sequence[str], values: Values) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["channel", *names])
-    for name, row in zip(names, found.matrix.matrix, strict=True):
-        table.writerow([name, *(f"{value:.10g}" for value in row)])
+    for name, row in zip(names, values, strict=True):
+        table.writerow([name, *("" if np.isnan(value) else f"{value:.10g}" for value in row)])
     return text.getvalue()
 
 
@@ -62,6 +72,7 @@ def facts(found: Found) -> dict[str, Any]:
         "matrix": matrix.matrix.tolist(),
         "low": _nullable(matrix.low),
         "high": _nullable(matrix.high),
+        "spreading": _nullable(found.spreading),
         "doubts": [
             {**asdict(doubt), "value": None if np.isnan(doubt.value) else doubt.value} for doubt in found.doubts
         ],

@@ -21,6 +21,7 @@ from aqp4flow.model import (
     Titer,
     Titration,
     TrajectoryPoint,
+    Values,
 )
 
 Cell = str | int | float | None
@@ -191,6 +192,20 @@ def spillover_table(matrices: Sequence[tuple[str, Spillover]]) -> Table:
         for plate, m in matrices
         for i, dye in enumerate(m.channels)
         for j, detector in enumerate(m.channels)
+    ]
+
+
+SPREADING = ("plate", "dye", "detector", "spread")
+
+
+def spreading_table(found: Sequence[tuple[str, Sequence[str], Values]]) -> Table:
+    """One row a plate, dye and other detector; each plate with its channels and their matrix of spreads."""
+    return SPREADING, [
+        [plate, dye, detector, float(spreads[i, j])]
+        for plate, channels, spreads in found
+        for i, dye in enumerate(channels)
+        for j, detector in enumerate(channels)
+        if i != j
     ]
 
 

@@ -32,10 +32,12 @@ from aqp4flow.fcs.values import value_repairs
 from aqp4flow.gating import Gating, OwnGates, learned_gates
 from aqp4flow.model import FULLY_STAINED, NAN, Check, Reading, Repair, Role, Spillover, Verdict
 from aqp4flow.placementchecks import Placed, follow, placement_checks
-from aqp4flow.plate import Opened, Plate, Setting, distinct, files_of, open_well
+from aqp4flow.plate import Opened, Plate, Setting, distinct, open_well
 from aqp4flow.platechecks import file_checks, gate_checks, opinion_checks, spillover_checks
+from aqp4flow.spill import Spill, residual_of, stains_of
 
 if TYPE_CHECKING:
+    from aqp4flow.controls import Found
     from aqp4flow.cytometry.autogate import Learned
     from aqp4flow.cytometry.beads import Calibration
     from aqp4flow.cytometry.pictures import GatePicture
@@ -54,6 +56,7 @@ class PlateWells:
     spillovers: tuple[Spillover, ...]
     repairs: tuple[Repair, ...]
     checks: tuple[Check, ...]
+    spill: Spill
     calibration: Calibration | None = None
     acquired: tuple[Acquired | None, ...] = ()  # a well each, in the order of `readings`; None: not judged
 
@@ -65,7 +68,10 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     plate as a whole gives nothing to learn gates from.
     """
     _keep_freed_memory()
-    setting, control_checks = _with_controls(plate, setting, progress)
+    stains = None  # unless the matrix is to come from them, they are looked at last, through the gates
+    if setting.assay.compensation.source in ("auto", "controls"):
+        stains = stains_of(plate, setting, progress)
+    setting, control_checks = _with_controls(plate, setting, stains)
     opened = [open_well(plate, well, setting) for well in plate.wells]
     checks = file_checks(plate, opened) + control_checks + spillover_checks(plate, setting, opened)
     gating = setting.gating
@@ -110,6 +116,10 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         spillovers=distinct([one.spillover for one in opened if one.spillover]),
         repairs=tuple(repairs),
         checks=tuple(checks),
+        spill=Spill(
+            residual_of(opened, [each.acquired for each in told], gating, setting),
+            stains or stains_of(plate, setting, progress, gating),
+        ),
         calibration=calibration,
         acquired=tuple(each.acquired for each in told),
     )
@@ -150,26 +160,18 @@ def _with_beads(
     return readings, beads.calibration, checks
 
 
-def _with_controls(plate: Plate, setting: Setting, progress: Progress) -> tuple[Setting, list[Check]]:
+def _with_controls(plate: Plate, setting: Setting, found: Found | AnalysisError | None) -> tuple[Setting, list[Check]]:
     """The setting with the matrix of the plate's single stains, where they are asked for and usable; and why not."""
     source = setting.assay.compensation.source
-    stained = files_of(plate, Role.SINGLE_STAIN)
-    if source not in ("auto", "controls") or (source == "auto" and not stained):
+    if source not in ("auto", "controls") or (source == "auto" and found is None):
         return setting, []
     where = f"{plate.name}: single stains"
-    if not stained:
+    if found is None:
         raise AnalysisError(where, "there are none on the plate", "role single-stain and dye, or another source")
-    from aqp4flow import controls
-
-    progress(f"{plate.name}: {len(stained)} single stains")
-    limit = setting.assay.acceptance.condition_limit
-    dark = [file for _, file in files_of(plate, Role.UNSTAINED)]
-    try:
-        found = controls.of_plate([(well.dye, file) for well, file in stained], dark, setting.channels, limit)
-    except AnalysisError as error:
+    if isinstance(found, AnalysisError):
         if source == "controls":
-            raise AnalysisError(where, error.what, error.hint) from None
-        return setting, [_unused(plate, error.what)]
+            raise AnalysisError(where, found.what, found.hint)
+        return setting, [_unused(plate, found.what)]
     missing = [
         name for name in (setting.channels.reporter, setting.signal) if name not in (None, *found.matrix.channels)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ class PlateResult:
 def accept(result: PlateResult, limits: Acceptance) -> list[Check]:
     """All checks of one plate, in reading order."""
     checks = _negatives(result, limits) + _negative_controls(result) + _positive_controls(result)
-    checks += _secondary_only(result, limits) + _replicates(result, limits)
+    checks += _secondary_only(result, limits) + _negative_shift(result, limits) + _replicates(result, limits)
     for reading in result.readings:
         checks += _well(reading, limits)
     return checks
@@ -89,6 +90,44 @@ def _secondary_only(result: PlateResult, limits: Acceptance) -> list[Check]:
     if verdict is Verdict.FAIL:
         message += " Look for spillover from the reporter, or a secondary antibody that binds the cells."
     return [Check("plate", result.plate, "secondary-only", share, f"<= {allowed:g} %", verdict, message)]
+
+
+def _negative_shift(result: PlateResult, limits: Acceptance) -> list[Check]:
+    """Shift that all negative sera share at the screening dilution: beyond chance, and a large part of the cut-off.
+
+    Frey's cut-off holds the mean of the negatives itself, so the share stays below 100 %: at 50 % the shift that all
+    have in common is as large as all that their scatter adds. Warns only: such a cut-off is high, not wrong.
+    """
+    cutoff = result.cutoffs.delta
+    rows = [row for row in result.rows if row.role is Role.NEGATIVE and row.delta.known]
+    screening = result.cutoffs.screening or min((row.dilution for row in rows), default=math.nan)
+    shifts = [row.delta.value for row in rows if row.dilution == screening]
+    if not shifts or cutoff is None or not cutoff.value > 0:
+        return []
+    mean, allowed = statistics.fmean(shifts), limits.negative_percent_of_cutoff
+    sd = statistics.stdev(shifts) if len(shifts) > 1 else 0.0
+    share = 100 * abs(mean) / cutoff.value
+    message = (
+        f"Negative sera at 1:{screening:g} shift by {mean:.4g} on average (SD {sd:.3g}, n = {len(shifts)}), "
+        f"{share:.3g} % of the cut-off" + (", which holds that mean." if cutoff.n else ".")
+    )
+    beyond = share > allowed and _beyond_chance(mean, sd, len(shifts))
+    if beyond:
+        message += (
+            " Look at the wells without serum: a like shift there is spill from the reporter or the secondary antibody;"
+            " none there is serum that binds expressing cells otherwise than by the antigen."
+        )
+    verdict = Verdict.WARN if beyond else Verdict.PASS
+    return [Check("plate", result.plate, "negative-shift", share, f"<= {allowed:g} %", verdict, message)]
+
+
+def _beyond_chance(mean: float, sd: float, n: int) -> bool:
+    """Whether the 95 % limits of a mean exclude 0 (Student's t); a single value has none and is taken as it is."""
+    if n < 2:
+        return True
+    from scipy.special import stdtrit
+
+    return abs(mean) > float(stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
 
 
 def _replicates(result: PlateResult, limits: Acceptance) -> list[Check]:

@@ -169,6 +169,8 @@ class Acceptance(_Table):
     replicate_cv_warn: Positive = 15.0
     replicate_cv_fail: Positive = 25.0
     secondary_percent_of_cutoff: Positive = 20.0
+    negative_percent_of_cutoff: Positive = 50.0
+    residual_slope_percent: Positive = 0.5
     saturated_percent_warn: Positive = 1.0
     saturated_percent_fail: Positive = 5.0
     elsewhere_warn: Positive = 1.0

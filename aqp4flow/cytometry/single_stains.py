@@ -235,26 +235,34 @@ def _slopes(true: NDArray[np.floating[Any]], own: int) -> tuple[Values, Values]:
     slopes, errors = np.zeros(true.shape[1]), np.full(true.shape[1], NAN)
     for column in range(true.shape[1]):
         if column != own:
-            slopes[column], errors[column] = _huber(x, true[:, column])
+            slopes[column], errors[column] = huber_slope(x, true[:, column])
     return slopes, errors
 
 
-def _huber(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Slope of y on x and its standard error (sandwich), by iteratively reweighted least squares."""
-    weights = np.ones(len(x))
+def huber_slope(
+    x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], spread: Values | None = None
+) -> tuple[float, float]:
+    """Slope of y on x and its standard error (Huber's sandwich), by iteratively reweighted least squares.
+
+    `spread` is the SD of y at each event where it is not the same everywhere; without it one is taken for all.
+    """
+    precision = 1.0 if spread is None else 1 / spread**2
+    weights = np.ones(len(x)) * precision
     slope = intercept = NAN
     for _ in range(50):
         total = weights.sum()
         mean_x, mean_y = weights @ x / total, weights @ y / total
-        spread = weights @ (x - mean_x) ** 2
-        before, slope = slope, float(weights @ ((x - mean_x) * (y - mean_y)) / spread)
+        across = weights @ (x - mean_x) ** 2
+        before, slope = slope, float(weights @ ((x - mean_x) * (y - mean_y)) / across)
         intercept = mean_y - slope * mean_x
         rest = y - intercept - slope * x
-        scale = 1.4826 * float(np.median(np.abs(rest))) or 1e-12
-        weights = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(rest), 1e-300))
+        scale = (1.4826 * float(np.median(np.abs(rest))) or 1e-12) if spread is None else spread
+        weights = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(rest), 1e-300)) * precision
         if abs(slope - before) <= 1e-10 * (abs(slope) + 1e-6):
             break
-    error = math.sqrt(float(np.sum((weights * rest * (x - mean_x)) ** 2))) / float(weights @ (x - mean_x) ** 2)
+    # an event that Huber's weight holds back no longer moves with the slope: it counts above, not below the line
+    free = np.where(np.abs(rest) <= _HUBER * scale, 1.0, 0.0) * precision
+    error = math.sqrt(float(np.sum((weights * rest * (x - mean_x)) ** 2))) / float(free @ (x - mean_x) ** 2)
     return slope, error
 
 
