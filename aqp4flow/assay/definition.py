@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aqp4flow.errors import ConfigError
-from aqp4flow.model import Channel
+from aqp4flow.model import Channel, ScaleName
 from aqp4flow.sheet import nearest
 
 Positive = Annotated[float, Field(gt=0)]
@@ -78,11 +78,13 @@ class Gating(_Table):
     """[gating]: `auto`, or a file of gates (`{plate}` in it stands for the plate's name).
 
     That is the gates.xml of an earlier run, any GatingML 2.0, or a FlowJo 10 workspace; `group` is the workspace's
-    group whose gates are applied to files it does not know. The other keys say which gate is which population.
+    group whose gates are applied to files it does not know. `scale` is what fluorescence is learned and drawn on; it
+    moves no gate that comes from a file. The other keys say which gate is which population.
     """
 
     source: Text = "auto"
     group: Text | None = None
+    scale: ScaleName = "asinh"
     expressing: Text = "expressing"
     nonexpressing: Text = "nonexpressing"
     cells: Text | None = None
@@ -232,6 +234,16 @@ class Assay(_Table):
     def _same_well_needs_reporter(self) -> Assay:
         if self.assay.comparator == "same-well" and not self.channels.reporter:
             raise ValueError("comparator 'same-well' needs [channels] reporter: it tells the two populations apart")
+        return self
+
+    @model_validator(mode="after")
+    def _linear_is_for_pictures(self) -> Assay:
+        learned = self.gating.source == "auto" and (self.channels.reporter or self.channels.viability)
+        if learned and self.gating.scale == "linear":
+            raise ValueError(
+                "[gating] scale 'linear' is for pictures of gates that [gating] source names: to learn gates on it, "
+                "bright cells lie hundreds of dark widths apart; 'asinh' or 'logicle' wanted"
+            )
         return self
 
     @model_validator(mode="after")
