@@ -241,8 +241,8 @@ class Assay(_Table):
         learned = self.gating.source == "auto" and (self.channels.reporter or self.channels.viability)
         if learned and self.gating.scale == "linear":
             raise ValueError(
-                "[gating] scale 'linear' is for pictures of gates that [gating] source names: to learn gates on it, "
-                "bright cells lie hundreds of dark widths apart; 'asinh' or 'logicle' wanted"
+                "[gating] scale 'linear' is for pictures only, of gates that source names: gates are learned on "
+                "'asinh' or 'logicle'"
             )
         return self
 
@@ -297,7 +297,8 @@ def _problem(where: str, detail: dict[str, Any]) -> ConfigError:
         case _:
             message = str(detail["msg"]).removeprefix("Value error, ")
             got = f" (got {detail['input']!r})" if key else ""
-            return ConfigError(where, f"{table}{key}: {message[:1].lower()}{message[1:]}{got}")
+            named = f"{table}{key}: " if location else ""  # a rule between tables names them itself
+            return ConfigError(where, f"{named}{message[:1].lower()}{message[1:]}{got}")
 
 
 def _is_pattern(text: str) -> bool:

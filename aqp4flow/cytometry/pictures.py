@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aqp4flow.cytometry.gates import Columns, dimensions, populations
-from aqp4flow.cytometry.scale import Linear, Log, Scale, Span, fitted, spans_of
+from aqp4flow.cytometry.scale import Linear, Log, Scale, Span, drawn, spans_of
 from aqp4flow.model import Dimension, Ellipse, Gate, Polygon, Range, ScaleName, Values
 
 BINS = 80
@@ -108,9 +108,11 @@ def picture_members(
     if not finite.any():
         return None
     shown = [column[finite] for column in values]
-    drawn = [_axis(axis, column, [], drawing) for axis, column in zip(axes, shown, strict=True)]
-    inside = tuple((name, _counted(drawn, [v[mask[finite]] for v in shown])) for name, mask in members.items())
-    return GatePicture(parent, drawn[0], drawn[1] if len(drawn) > 1 else None, _counted(drawn, shown), (), inside)
+    drawn_axes = [_axis(axis, column, [], drawing) for axis, column in zip(axes, shown, strict=True)]
+    inside = tuple((name, _counted(drawn_axes, [v[mask[finite]] for v in shown])) for name, mask in members.items())
+    return GatePicture(
+        parent, drawn_axes[0], drawn_axes[1] if len(drawn_axes) > 1 else None, _counted(drawn_axes, shown), (), inside
+    )
 
 
 def _counted(drawn: Sequence[Axis], values: Sequence[Values]) -> Values:
@@ -125,9 +127,9 @@ def _counted(drawn: Sequence[Axis], values: Sequence[Values]) -> Values:
 def _picture(
     parent: str | None, axes: tuple[Dimension, ...], values: list[Values], gates: list[Gate], drawing: Drawing
 ) -> GatePicture:
-    drawn = [_axis(axis, column, gates, drawing) for axis, column in zip(axes, values, strict=True)]
-    y = drawn[1] if len(drawn) > 1 else None
-    return GatePicture(parent or "all events", drawn[0], y, _counted(drawn, values), tuple(gates))
+    drawn_axes = [_axis(axis, column, gates, drawing) for axis, column in zip(axes, values, strict=True)]
+    y = drawn_axes[1] if len(drawn_axes) > 1 else None
+    return GatePicture(parent or "all events", drawn_axes[0], y, _counted(drawn_axes, values), tuple(gates))
 
 
 def _axis(axis: Dimension, values: Values, gates: Sequence[Gate], drawing: Drawing) -> Axis:
@@ -137,18 +139,19 @@ def _axis(axis: Dimension, values: Values, gates: Sequence[Gate], drawing: Drawi
     """
     low, high = (float(q) for q in np.quantile(values, (0.002, 0.998)))
     middle = float(np.median(values))
-    ranges = any(isinstance(gate, Range) for gate in gates)
+    borders = [x for gate in gates if isinstance(gate, Range) for x in (gate.low, gate.high) if x is not None]
     long = high > _TAIL * max(low, 0.0)
     note = ""
     scale: Scale = Linear()
-    if axis.compensated or (long and (ranges or (low <= 0 and high > _TAIL * middle))):
-        found = fitted(drawing.scale, values, drawing.spans.get(axis.channel, Span()))
+    if axis.compensated or (long and (borders or (low <= 0 and high > _TAIL * middle))):
+        found = drawn(drawing.scale, values, drawing.spans.get(axis.channel, Span()))
         scale, note = found.scale, found.note
     elif low > 0 and long and not any(_touches_origin(gate) for gate in gates):
         scale = Log()
     else:
         low = min(low, 0.0)
-    ends = scale.forward(np.array([low, high]))
+    shown = [x for x in borders if values.min() <= x <= values.max()]  # a border among the events is always seen
+    ends = scale.forward(np.array([min(low, *shown, high), max(high, *shown, low)]))
     room = 0.03 * (ends[1] - ends[0]) or 1.0
     return Axis(axis.channel, scale, np.linspace(ends[0] - room, ends[1] + room, BINS + 1), note)
 

@@ -86,9 +86,9 @@ class Asinh:
 
 @dataclass(frozen=True)
 class Logicle:
-    """The logicle scale of GatingML 2.0 (6.2; Moore & Parks, Cytometry A 2012;81:273), times M ln 10.
+    """The logicle scale of GatingML 2.0 (6.2; Moore & Parks, Cytometry A 2012;81:273), times (M + A) ln 10.
 
-    `top` is T, `width` W, `decades` M, `extra` A: T lies at M ln 10 and 0 at (W + A) / (M + A) of it. Raises ValueError
+    `top` is T, `width` W, `decades` M, `extra` A: T lies at (M + A) ln 10 and 0 at (W + A) ln 10. Raises ValueError
     for parameters that GatingML does not allow.
     """
 
@@ -108,11 +108,11 @@ class Logicle:
     @property
     def words(self) -> str:
         """Name and parameters as cytometrists call them, for captions."""
-        return f"logicle, T {self.top:.6g}, W {self.width:.6g}, M {self.decades:.6g}, A {self.extra:.6g}"
+        return f"logicle, T {self.top:.8g}, W {self.width:.6g}, M {self.decades:.6g}, A {self.extra:.6g}"
 
     @property
     def _unit(self) -> float:
-        return self.decades * _LN10
+        return (self.decades + self.extra) * _LN10
 
     def forward(self, values: Values) -> Values:
         """From the linear scale, in natural-log units; NaN and infinity stay what they are."""
@@ -126,9 +126,10 @@ class Logicle:
         return self._inverse(np.asarray(values, np.float64) / self._unit)
 
     def _roots(self, values: Values) -> Values:
-        """By flowutils; its search gives up on some values (near 0 where W is small) and says -1, which is mended."""
+        """By flowutils; where its search ends at -1 or far off (next to 0 where W is small), by halving."""
         found = np.asarray(logicle(values, None, self.top, self.decades, self.width, self.extra), np.float64)
-        missed = found == -1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            missed = ~(np.abs(self._inverse(found) - values) <= 1e-6 * (np.abs(values) + self.top / 10**self.decades))
         if missed.any():
             found[missed] = self._halved(values[missed])
         return found
@@ -164,6 +165,11 @@ class Span:
     top: float = math.inf
     decades: float = math.inf
 
+    def least_unit(self, values: Values) -> float:
+        """What a linear part need not be narrower than: the lowest step, or a thousandth of the brightest values."""
+        step = self.top / 10**self.decades if math.isfinite(self.top) else math.inf
+        return min(step, 1e-3 * float(np.quantile(np.abs(values), 0.998)))
+
 
 def spans_of(channels: Iterable[Channel], known: Mapping[str, Span] | None = None) -> dict[str, Span]:
     """The range of each channel by $PnR, $PnE and $PnG; of several files (`known`: those before) the widest."""
@@ -193,6 +199,14 @@ def fitted(name: ScaleName, values: Values, span: Span) -> Fitted:
     return _logicle_of(values, span)
 
 
+def drawn(name: ScaleName, values: Values, span: Span) -> Fitted:
+    """Like `fitted`, for pictures: where many dark events share one value there is no spread to draw arcsinh by."""
+    found = fitted(name, values, span)
+    if isinstance(found.scale, Asinh) and len(values):
+        return Fitted(Asinh(max(found.scale.cofactor, span.least_unit(values))))
+    return found
+
+
 def asinh_of(values: Values) -> Asinh:
     """Cofactor = about the spread of the darkest events, of which a population of a twentieth is enough.
 
@@ -212,7 +226,7 @@ def _logicle_of(values: Values, span: Span) -> Fitted:
     cells (24 bits). Printed parameters are those used.
     """
     top, note = _top(values, span.top)
-    dark = asinh_of(values).cofactor
+    dark = max(asinh_of(values).cofactor, span.least_unit(values))
     decades = round(max(min(_DECADES, span.decades), math.log10(2 * top / dark)), 2)
     negative = values[values < 0]
     width = 0.0
@@ -223,7 +237,7 @@ def _logicle_of(values: Values, span: Span) -> Fitted:
 
 
 def _top(values: Values, top: float) -> tuple[float, str]:
-    """T, and why it is not the end of the range where it is not."""
+    """T, all of whose digits a caption has room for, and why it is not the end of the range where it is not."""
     most = rounded(max(float(values.max()), 1e-6))
     if not math.isfinite(top):
         return most, f"its range has no end: T is the largest value, {most:g}"
@@ -231,7 +245,7 @@ def _top(values: Values, top: float) -> tuple[float, str]:
     if above > _FEW_ABOVE:
         share = f"{100 * above:.2g} % of its events lie above its range ({top:.6g})"
         return most, f"{share}: T is the largest value, {most:g}"
-    return rounded(top), ""
+    return float(f"{top:.8g}"), ""
 
 
 # --- ticks -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 from aqp4flow import tables
 from aqp4flow.cytometry.beads import Calibration
 from aqp4flow.cytometry.pictures import Axis, GatePicture, outline
-from aqp4flow.cytometry.scale import ticks
+from aqp4flow.cytometry.scale import Linear, ticks
 from aqp4flow.model import Bound, Range, Role, Titer, Titration, TrajectoryPoint, Values
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report import beadfigure
@@ -313,6 +313,7 @@ def _gate_panel(axes: Axes, picture: GatePicture) -> list[Point]:
     if picture.y is None:
         axes.stairs(picture.counts, picture.x.edges, fill=True, color="#9DB4C8")
         axes.set_yticks([])
+        axes.set_xlim(picture.x.edges[0], picture.x.edges[-1])
         for gate, colour in zip(picture.gates, ("#0072B2", "#D55E00"), strict=False):
             _range_panel(axes, gate, picture.x, colour)
         for number, (_, counts) in enumerate(picture.members):
@@ -361,9 +362,16 @@ def _range_panel(axes: Axes, gate: Any, axis: Axis, colour: str) -> None:
         return
     low = axis.edges[0] if gate.low is None else float(axis.scale.forward(np.array([gate.low]))[0])
     high = axis.edges[-1] if gate.high is None else float(axis.scale.forward(np.array([gate.high]))[0])
+    left, right = float(axis.edges[0]), float(axis.edges[-1])
+    low, high = max(low, left), min(high, right)
+    if low >= high:  # none of the events drawn are inside
+        return
     axes.axvspan(low, high, color=colour, alpha=0.15, lw=0)
-    middle = (max(low, axis.edges[0]) + min(high, axis.edges[-1])) / 2
-    axes.text(middle, 0.98, gate.name, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=6.5,
+    narrow = high - low < 0.3 * (right - left)
+    side = "left" if narrow and low == left else "right" if narrow and high == right else "center"
+    room = 0.01 * (right - left)
+    place = {"left": left + room, "right": right - room, "center": (low + high) / 2}[side]
+    axes.text(place, 0.98, gate.name, transform=axes.get_xaxis_transform(), ha=side, va="top", fontsize=6.5,
               color=colour)  # fmt: skip
 
 
@@ -371,16 +379,22 @@ def _scaled_ticks(axes: Axes, axis: Axis, which: str) -> None:
     """Ticks at round linear values, placed on the drawn scale."""
     found = ticks(axis.scale, axis.edges[0], axis.edges[-1])
     set_ticks = axes.set_xticks if which == "x" else axes.set_yticks
-    set_ticks(axis.scale.forward(np.array(found.labelled)), [_short(x) for x in found.labelled], fontsize=6.5)
+    set_ticks(
+        axis.scale.forward(np.array(found.labelled)),
+        [_short(x, powers=not isinstance(axis.scale, Linear)) for x in found.labelled],
+        fontsize=6.5,
+    )
     set_ticks(axis.scale.forward(np.array(found.plain)), minor=True)
 
 
-def _short(value: float) -> str:
+def _short(value: float, powers: bool) -> str:
     if value == 0:
         return "0"
     power = round(math.log10(abs(value)))
-    if math.isclose(abs(value), 10.0**power) and power >= 2:
+    if powers and math.isclose(abs(value), 10.0**power) and power >= 2:
         return f"{'-' if value < 0 else ''}$10^{power}$"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
     return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
 
 
