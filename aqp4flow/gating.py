@@ -18,11 +18,12 @@ from aqp4flow.assay.definition import Assay
 from aqp4flow.cytometry.gates import Columns, Mask, Rows, channels_needed, dimensions, moved, populations
 from aqp4flow.cytometry.gatingml import NotSimpleError, of_a_run, read_gatingml, write_gatingml
 from aqp4flow.cytometry.interchange import FROM_FILE, GateFile, GatePath, Membership, Strategy, read_gates, shown
-from aqp4flow.cytometry.pictures import GatePicture, picture_gates, picture_members
+from aqp4flow.cytometry.pictures import Drawing, GatePicture, picture_gates, picture_members
+from aqp4flow.cytometry.scale import Span, spans_of
 from aqp4flow.errors import ConfigError, InputError, listed
 from aqp4flow.fcs import FcsFile, linear, placeholder
 from aqp4flow.fcs.spillover import HARDWARE_SPILLOVER
-from aqp4flow.model import Channel, Dimension, Ellipse, Gate, Spillover, Values
+from aqp4flow.model import Channel, Dimension, Ellipse, Gate, ScaleName, Spillover, Values
 
 #: What a population can be to the assay; each has a column of counts in wells.csv.
 ROLES = ("cells", "singlets", "live", "expressing", "nonexpressing")
@@ -49,7 +50,11 @@ class Gating(Protocol):
         ...
 
     def pictures(self, wells: Iterable[tuple[FcsFile, Columns]]) -> list[GatePicture]:
-        """The gates over pooled events."""
+        """The gates over pooled events, fluorescence on the scale they are `drawn_on`."""
+        ...
+
+    def drawn_on(self, scale: ScaleName) -> Gating:
+        """The same gates with pictures on that scale."""
         ...
 
     def unfit(self, file: FcsFile) -> str:
@@ -67,6 +72,7 @@ class OwnGates:
     gates: tuple[Gate, ...]
     roles: Mapping[str, str]
     original: bytes | None = field(default=None, repr=False)
+    scale: ScaleName = "asinh"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,7 +95,11 @@ class OwnGates:
 
     def pictures(self, wells: Iterable[tuple[FcsFile, Columns]]) -> list[GatePicture]:
         """One picture for each parent and set of axes."""
-        return picture_gates((columns for _, columns in wells), self.gates)
+        return picture_gates((columns for _, columns in wells), self.gates, self.scale)
+
+    def drawn_on(self, scale: ScaleName) -> OwnGates:
+        """The same gates with pictures on that scale."""
+        return replace(self, scale=scale)
 
     def unfit(self, file: FcsFile) -> str:
         """Channels that the file lacks."""
@@ -172,6 +182,7 @@ class ForeignGates:
     files: Mapping[str, _Fitted] = field(repr=False)
     by_group: tuple[str, ...] = ()
     document: tuple[str, bytes] = field(default=("", b""), repr=False)
+    scale: ScaleName = "asinh"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -194,7 +205,9 @@ class ForeignGates:
     def pictures(self, wells: Iterable[tuple[FcsFile, Columns]]) -> list[GatePicture]:
         """Members over the events of their parent, for gates on one or two channels, through the gates' own matrix."""
         pooled: dict[_Panel, list[_Part]] = {}
+        spans: dict[str, Span] = {}
         for file, columns in wells:
+            spans = spans_of(file.channels, spans)
             one = self.files[file.path.name]
             found = _memberships(one.strategy, file, _chain(one))
             seen = Columns(columns.events, self._seen_through(file))
@@ -203,8 +216,13 @@ class ForeignGates:
                 rows = rows[:: max(1, len(rows) // _PICTURED_EVENTS)]
                 masks = {shown(path): found[path].mask[rows] for path in paths}
                 pooled.setdefault((parent, axes), []).append(([seen.take(axis, rows) for axis in axes], masks))
-        drawn = [_pooled(parent, axes, parts) for (parent, axes), parts in pooled.items()]
+        drawing = Drawing(self.scale, spans)
+        drawn = [_pooled(parent, axes, parts, drawing) for (parent, axes), parts in pooled.items()]
         return [picture for picture in drawn if picture]
+
+    def drawn_on(self, scale: ScaleName) -> ForeignGates:
+        """The same gates with pictures on that scale."""
+        return replace(self, scale=scale)
 
     def matrices(self, file: FcsFile) -> dict[str, Spillover | None]:
         """By name what the gates of a file look through; None where the file has no matrix, or it is a spectral one."""
@@ -253,14 +271,16 @@ def _panels(one: _Fitted, channels: Sequence[Channel]) -> dict[_Panel, list[Gate
     return found
 
 
-def _pooled(parent: GatePath, axes: tuple[Dimension, ...], parts: Sequence[_Part]) -> GatePicture | None:
+def _pooled(
+    parent: GatePath, axes: tuple[Dimension, ...], parts: Sequence[_Part], drawing: Drawing
+) -> GatePicture | None:
     values = [np.concatenate(columns) for columns in zip(*(part for part, _ in parts), strict=True)]
     names = dict.fromkeys(name for _, masks in parts for name in masks)
     members = {
         name: np.concatenate([masks.get(name, np.zeros(len(part[0]), np.bool_)) for part, masks in parts])
         for name in names
     }
-    return picture_members(shown(parent) if parent else "all events", axes, values, members)
+    return picture_members(shown(parent) if parent else "all events", axes, values, members, drawing)
 
 
 # --- from a file -----------------------------------------------------------------------------------

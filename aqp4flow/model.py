@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,6 +159,9 @@ class Ellipse:
 
 
 Gate = Range | Rectangle | Polygon | Ellipse
+
+#: What fluorescence is learned and drawn on.
+ScaleName = Literal["asinh", "logicle", "linear"]
 
 
 # --- wells and readings -------------------------------------------------------------------------

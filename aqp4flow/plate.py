@@ -72,6 +72,7 @@ def settle(
         ),
         viability=find("viability", wanted.viability),
         reporter=find("reporter", wanted.reporter),
+        scale=assay.gating.scale,
     )
     signal = find("signal", wanted.signal) or ""
     gating = None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aqp4flow.errors import ConfigError
-from aqp4flow.model import Channel
+from aqp4flow.model import Channel, ScaleName
 from aqp4flow.sheet import nearest
 
 Positive = Annotated[float, Field(gt=0)]
@@ -78,12 +78,14 @@ class Gating(_Table):
     """[gating]: `auto`, or a file of gates (`{plate}` in it stands for the plate's name).
 
     That is the gates.xml of an earlier run, any GatingML 2.0, or a FlowJo 10 workspace; `group` is the workspace's
-    group whose gates are applied to files it does not know. `follow` lets the learned gate of cells move with each
-    well's cloud. The other keys say which gate is which population.
+    group whose gates are applied to files it does not know. `scale` is what fluorescence is learned and drawn on; it
+    moves no gate that comes from a file. `follow` lets the learned gate of cells move with each well's cloud. The
+    other keys say which gate is which population.
     """
 
     source: Text = "auto"
     group: Text | None = None
+    scale: ScaleName = "asinh"
     expressing: Text = "expressing"
     nonexpressing: Text = "nonexpressing"
     cells: Text | None = None
@@ -246,6 +248,16 @@ class Assay(_Table):
         return self
 
     @model_validator(mode="after")
+    def _linear_is_for_pictures(self) -> Assay:
+        learned = self.gating.source == "auto" and (self.channels.reporter or self.channels.viability)
+        if learned and self.gating.scale == "linear":
+            raise ValueError(
+                "[gating] scale 'linear' is for pictures only, of gates that source names: gates are learned on "
+                "'asinh' or 'logicle'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _matrix_of_gates(self) -> Assay:
         if self.compensation.source == "gates" and self.gating.source == "auto":
             raise ValueError("[compensation] source 'gates' needs [gating] source to name another program's gates")
@@ -296,7 +308,8 @@ def _problem(where: str, detail: dict[str, Any]) -> ConfigError:
         case _:
             message = str(detail["msg"]).removeprefix("Value error, ")
             got = f" (got {detail['input']!r})" if key else ""
-            return ConfigError(where, f"{table}{key}: {message[:1].lower()}{message[1:]}{got}")
+            named = f"{table}{key}: " if location else ""  # a rule between tables names them itself
+            return ConfigError(where, f"{named}{message[:1].lower()}{message[1:]}{got}")
 
 
 def _is_pattern(text: str) -> bool:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.cytometry.dark import LEAST_SHARE, Dark, DarkScale, dark_population, dark_scale, mode, rounded
+from aqp4flow.cytometry.dark import LEAST_SHARE, Dark, dark_population, mode
 from aqp4flow.cytometry.gates import Columns, GateChannels, inside
 from aqp4flow.cytometry.mixture import Mixture, fit_mixture
+from aqp4flow.cytometry.scale import Scale, Span, border_at, fitted, rounded, spans_of
 from aqp4flow.errors import AnalysisError
-from aqp4flow.model import Dimension, Gate, Polygon, Range, Values
+from aqp4flow.model import Dimension, Gate, Polygon, Range, ScaleName, Values
 
 EVENTS_TO_LEARN_FROM = 40_000
 _MOST_FROM_A_WELL = 4_000
@@ -50,6 +51,7 @@ class _Pool:
     """Pooled events of a plate by axis; shrinks as gates are set."""
 
     values: dict[Dimension, Values]
+    spans: dict[str, Span]
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
@@ -63,7 +65,7 @@ class _Pool:
     def within(self, gate: Gate) -> _Pool:
         axes = (gate.x,) if isinstance(gate, Range) else (gate.x, gate.y)
         mask = inside(gate, *(self.values[axis] for axis in axes))
-        return _Pool({axis: column[mask] for axis, column in self.values.items()})
+        return _Pool({axis: column[mask] for axis, column in self.values.items()}, self.spans)
 
 
 def learn_gates(wells: Iterable[Columns], channels: GateChannels, dark: Iterable[Columns] = ()) -> Learned:
@@ -71,8 +73,11 @@ def learn_gates(wells: Iterable[Columns], channels: GateChannels, dark: Iterable
 
     Every well gives the same number of events, so that controls weigh as much as patients. `dark` are wells that may
     hold cells without the reporter; those that do show how far dark cells reach. Raises AnalysisError when there are
-    too few events to learn from.
+    too few events to learn from, and for the linear scale: on it the bright cells lie hundreds of dark widths apart,
+    too thin to tell a population from chance.
     """
+    if channels.scale == "linear" and (channels.viability or channels.reporter):
+        raise AnalysisError("gates", "not learned on a linear scale", '[gating] scale = "asinh" or "logicle"')
     pool = _pooled(wells, channels)
     if len(pool) < 200:
         raise AnalysisError(
@@ -92,14 +97,18 @@ def learn_gates(wells: Iterable[Columns], channels: GateChannels, dark: Iterable
     else:
         remarks.append(("no-singlets", "no height or width channel: doublets are not taken out"))
     if channels.viability:
-        gates.append(_live(pool, Dimension(channels.viability, True), gates[-1].name))
+        light = _light(pool, Dimension(channels.viability, True), channels.scale)
+        remarks += light.remarks
+        gates.append(_live(light, Dimension(channels.viability, True), gates[-1].name))
         pool = pool.within(gates[-1])
     else:
         remarks.append(("no-live", "no viability channel: dead cells are not taken out"))
     if not channels.reporter:
         return Learned(tuple(gates), tuple(remarks))
     alone = [_pooled([well], channels).within_all(gates) for well in dark]
-    split = _reporter(pool, alone, Dimension(channels.reporter, True), gates[-1].name)
+    light = _light(pool, Dimension(channels.reporter, True), channels.scale)
+    remarks += light.remarks
+    split = _reporter(light, alone, Dimension(channels.reporter, True), gates[-1].name)
     return Learned((*gates, *split.gates), (*remarks, *split.remarks), split.dark_wells)
 
 
@@ -122,14 +131,16 @@ def _pooled(wells: Iterable[Columns], channels: GateChannels) -> _Pool:
     for name in (channels.viability, channels.reporter):
         axes += [Dimension(name, True), Dimension(name)] if name else []
     taken = []
+    spans: dict[str, Span] = {}
     for well in wells:
+        spans = spans_of(well.events.channels, spans)
         rows = _even_steps(well.events.count, _MOST_FROM_A_WELL)
         taken.append([well.take(axis, rows) for axis in axes])
     share = max(1, EVENTS_TO_LEARN_FROM // max(1, len(taken)))
     thinned = [[column[_even_steps(len(column), share)] for column in columns] for columns in taken]
     pooled = [np.concatenate(parts) for parts in zip(*thinned, strict=True)] or [np.empty(0)] * len(axes)
     finite = np.logical_and.reduce([np.isfinite(column) for column in pooled])
-    return _Pool({axis: column[finite] for axis, column in zip(axes, pooled, strict=True)})
+    return _Pool({axis: column[finite] for axis, column in zip(axes, pooled, strict=True)}, spans)
 
 
 def _even_steps(count: int, wanted: int) -> NDArray[np.intp]:
@@ -288,27 +299,32 @@ _FLOORED = 0.002  # share of events on the channel's lowest value from which it 
 class _Light:
     """Events along one fluorescence on its scale, without those at the low end of the range, whose share is told."""
 
-    scale: DarkScale
+    scale: Scale
     scaled: Values
     at_floor: float
+    remarks: tuple[tuple[str, str], ...] = ()
+
+    def back(self, place: float) -> float:
+        """A place on the scale as a gate's linear value."""
+        return border_at(self.scale, place)
 
 
-def _light(pool: _Pool, axis: Dimension) -> _Light:
+def _light(pool: _Pool, axis: Dimension, name: ScaleName) -> _Light:
     raw = pool.values[Dimension(axis.channel)]
     low = raw == raw.min()
     share = float(np.mean(low))
     piled = share > _FLOORED and not low.all()
     values = pool.values[axis][~low] if piled else pool.values[axis]
-    scale = dark_scale(values)
-    return _Light(scale, scale.forward(values), share if piled else 0.0)
+    found = fitted(name, values, pool.spans.get(axis.channel, Span()))
+    remarks = (("scale-top", f"{name} scale of {axis.channel}: {found.note}"),) if found.note else ()
+    return _Light(found.scale, found.scale.forward(values), share if piled else 0.0, remarks)
 
 
-def _live(pool: _Pool, axis: Dimension, parent: str) -> Range:
+def _live(light: _Light, axis: Dimension, parent: str) -> Range:
     """Up to where as many living cells are lost as dead ones are kept, three to eight spreads above the live peak."""
-    light = _light(pool, axis)
     living = dark_population(light.scaled, light.at_floor)
     limit = min(max(living.balance(), living.peak + 3 * living.above), living.peak + 8 * living.above)
-    return Range("live", parent, axis, None, light.scale.back(limit))
+    return Range("live", parent, axis, None, light.back(limit))
 
 
 @dataclass(frozen=True)
@@ -318,9 +334,8 @@ class _Split:
     dark_wells: int
 
 
-def _reporter(pool: _Pool, alone: Sequence[_Pool], axis: Dimension, parent: str) -> _Split:
+def _reporter(light: _Light, alone: Sequence[_Pool], axis: Dimension, parent: str) -> _Split:
     """Expressing from where as many dark cells are taken as dim ones are lost; non-expressing below a gap."""
-    light = _light(pool, axis)
     dark = dark_population(light.scaled, light.at_floor)
     known = [scaled for well in alone if len(scaled := light.scale.forward(well.values[axis])) >= _LEAST_ALONE]
     known = [scaled for scaled in known if _is_dark(scaled, dark)]
@@ -328,8 +343,8 @@ def _reporter(pool: _Pool, alone: Sequence[_Pool], axis: Dimension, parent: str)
         dark = dark_population(light.scaled, light.at_floor, np.concatenate(known))
     lower = max(dark.balance(), dark.peak + 1.5 * dark.above)
     upper = min(max(dark.last_above(0.8), dark.holding(0.95)), lower - 0.1 * dark.above)
-    nonexpressing = Range("nonexpressing", parent, axis, None, light.scale.back(upper))
-    expressing = Range("expressing", parent, axis, light.scale.back(lower), None)
+    nonexpressing = Range("nonexpressing", parent, axis, None, light.back(upper))
+    expressing = Range("expressing", parent, axis, light.back(lower), None)
     return _Split((expressing, nonexpressing), tuple(_reporter_remarks(dark, lower)), len(known))
 
 

@@ -15,8 +15,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.cytometry.dark import DarkScale, mode
+from aqp4flow.cytometry.dark import mode
 from aqp4flow.cytometry.gates import Columns, Rows
+from aqp4flow.cytometry.scale import Asinh
 from aqp4flow.errors import AnalysisError
 from aqp4flow.model import Channel, Values
 
@@ -151,13 +152,13 @@ class Groups:
     debris: int
 
 
-def _dimmest_scale(values: Values) -> DarkScale:
+def _dimmest_scale(values: Values) -> Asinh:
     """arcsinh scale whose linear part is as wide as the dimmest dense population: a bead of an eighth of the events."""
     lower = np.sort(values)[: max(50, len(values) // 2)]
     peak = mode(lower)
     below = peak - values[values <= peak]
     spread = 1.4826 * float(np.median(below)) if len(below) else 0.0
-    return DarkScale(max(spread, 1e-3 * float(np.ptp(values)), 1e-6))
+    return Asinh(max(spread, 1e-3 * float(np.ptp(values)), 1e-6))
 
 
 def find_groups(samples: Sequence[Sample], wanted: int) -> Groups:

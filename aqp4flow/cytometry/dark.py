@@ -16,42 +16,13 @@ from aqp4flow.model import Values
 
 LEAST_SHARE = 0.02  # a population holds at least this share of the events
 _WRINKLE = 0.005  # share of the events from which a rise of the density is more than chance
-_STEP_APART = 3.0  # on the arcsinh scale, from a step to the peak: nearer, it is the peak's own skewness
+_STEP_APART = 3.0  # in natural-log units, from a step to the peak: nearer, it is the peak's own skewness
 _LEVEL = 0.2  # of the steepest rise before: a step is reached
 _MOST_SHIFT = 0.3  # by which the dark cells of other wells may be shifted to fit
 _POINTS = 2048
 _SMOOTHING = 0.8  # kernel width of a single event; it falls with the fifth root of their number
 _ALONE = 0.2  # density beside the floor, per event at the floor, below which those are a population of their own
 _STEEP = 0.75  # of the peak's height: nearer the peak its position is vague, farther out others mix in
-
-
-@dataclass(frozen=True)
-class DarkScale:
-    """arcsinh scale whose linear part is as wide as the dark population, so that noise and decades both fit."""
-
-    cofactor: float
-
-    def forward(self, values: Values) -> Values:
-        """From the linear scale to the arcsinh one."""
-        return np.arcsinh(values / self.cofactor)
-
-    def back(self, value: float) -> float:
-        """From the arcsinh scale to the linear one, rounded to six digits."""
-        return rounded(self.cofactor * math.sinh(value))
-
-
-def rounded(value: float) -> float:
-    """Six significant digits, as gates are written."""
-    return float(f"{value:.6g}")
-
-
-def dark_scale(values: Values) -> DarkScale:
-    """Cofactor = about the spread of the darkest events, of which a population of a twentieth is enough.
-
-    The quantiles lie 0.8 spreads apart where all events are dark, 2.1 where a twentieth are.
-    """
-    low, high = np.quantile(values, (0.005, 0.04))
-    return DarkScale(max(float(high - low) / 1.4, 1e-5 * float(np.ptp(values)), 1e-6))
 
 
 def mode(values: Values) -> float:
@@ -67,7 +38,7 @@ def mode(values: Values) -> float:
 
 @dataclass(frozen=True)
 class Dark:
-    """The dark population on the arcsinh scale: its peak, its spread below and above it.
+    """The dark population on the scale it was learned on: its peak, its spread below and above it.
 
     On `grid`, from the peak upwards: `beyond` is the share of all events that are dark and lie above the point, `short`
     the share that are not dark and lie below it, `purity` the part of the density there that is dark. `others` is the
@@ -102,8 +73,9 @@ class Dark:
 
 
 def dark_population(scaled: Values, at_floor: float = 0.0, alone: Values | None = None) -> Dark:
-    """The dark population of events on a `DarkScale`, shape (n,); `at_floor` is the share of all events that piled up
-    at the low end of the range and is not among them.
+    """The dark population of events on the arcsinh or logicle scale, shape (n,).
+
+    `at_floor` is the share of all events that piled up at the low end of the range and is not among them.
 
     Its peak is the first true one from the dark side. What is dark above the peak is known from cells that are dark
     `alone`, where there are such; else a shoulder is taken to go on below the valley as high as it is in it, and what

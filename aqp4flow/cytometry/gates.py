@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aqp4flow.cytometry.compensation import unmixing
 from aqp4flow.errors import InputError
-from aqp4flow.model import Dimension, Ellipse, Events, Gate, Polygon, Range, Rectangle, Spillover, Values
+from aqp4flow.model import Dimension, Ellipse, Events, Gate, Polygon, Range, Rectangle, ScaleName, Spillover, Values
 
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
@@ -128,7 +128,10 @@ def dimensions(gate: Gate) -> tuple[Dimension, ...]:
 
 @dataclass(frozen=True)
 class GateChannels:
-    """The channels gates may look at; None where the cytometer or the assay has none."""
+    """The channels gates may look at; None where the cytometer or the assay has none.
+
+    `scale` is the one on which fluorescence is learned.
+    """
 
     forward: str
     side: str
@@ -136,6 +139,7 @@ class GateChannels:
     viability: str | None = None
     reporter: str | None = None
     forward_width: str | None = None
+    scale: ScaleName = "asinh"
 
 
 @dataclass(frozen=True)

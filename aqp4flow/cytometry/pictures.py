@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aqp4flow.cytometry.gates import Columns, dimensions, populations
-from aqp4flow.model import Dimension, Ellipse, Gate, Polygon, Range, Values
+from aqp4flow.cytometry.scale import Linear, Log, Scale, Span, drawn, spans_of
+from aqp4flow.model import Dimension, Ellipse, Gate, Polygon, Range, ScaleName, Values
 
 BINS = 80
 _EVENTS_A_WELL = 4000
+_TAIL = 30  # from the low to the high end of an axis, or from its middle: more is too much for even steps
 
 
 @dataclass(frozen=True)
-class Scale:
-    """`linear`, `log` (base 10) or `arcsinh` with a cofactor; `forward` maps values to the drawn axis."""
+class Drawing:
+    """What axes are drawn by: the scale of fluorescence, and each channel's range."""
 
-    kind: str
-    cofactor: float = 1.0
-
-    def forward(self, values: Values) -> Values:
-        """Linear values -> positions on the drawn axis."""
-        if self.kind == "log":
-            return np.log10(np.maximum(values, np.finfo(float).tiny))
-        return np.arcsinh(values / self.cofactor) if self.kind == "arcsinh" else values
+    scale: ScaleName = "asinh"
+    spans: Mapping[str, Span] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a picture: its channel, scale and bin edges (on the drawn scale)."""
+    """One axis of a picture: its channel, scale and bin edges (on the drawn scale).
+
+    `note` says what the scale's parameters had to assume, where they did not follow from data and $PnR.
+    """
 
     channel: str
     scale: Scale
     edges: Values
+    note: str = ""
+
+    @property
+    def fluorescent(self) -> bool:
+        """Whether it is drawn on the scale chosen for fluorescence, whose parameters the caption names."""
+        return not isinstance(self.scale, Linear | Log)
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,15 @@ class GatePicture:
         return (*(gate.name for gate in self.gates), *(name for name, _ in self.members))
 
 
-def picture_gates(wells: Iterable[Columns], gates: Sequence[Gate]) -> list[GatePicture]:
-    """One picture for each parent and set of axes that gates look at."""
+def picture_gates(wells: Iterable[Columns], gates: Sequence[Gate], scale: ScaleName = "asinh") -> list[GatePicture]:
+    """One picture for each parent and set of axes that gates look at; fluorescence on `scale`."""
     panels: dict[tuple[str | None, tuple[Dimension, ...]], list[Gate]] = {}
     for gate in gates:
         panels.setdefault((gate.parent, dimensions(gate)), []).append(gate)
     pooled: dict[tuple[str | None, tuple[Dimension, ...]], list[list[Values]]] = {key: [] for key in panels}
+    spans: dict[str, Span] = {}
     for columns in wells:
+        spans = spans_of(columns.events.channels, spans)
         found = populations(columns, gates)
         for (parent, axes), parts in pooled.items():
             rows = found[parent] if parent else np.arange(columns.events.count)
@@ -76,6 +83,7 @@ def picture_gates(wells: Iterable[Columns], gates: Sequence[Gate]) -> list[GateP
             axes,
             [np.concatenate(part) for part in zip(*pooled[parent, axes], strict=True)],
             found_gates,
+            Drawing(scale, spans),
         )
         for (parent, axes), found_gates in panels.items()
         if pooled[parent, axes] and sum(len(part[0]) for part in pooled[parent, axes])
@@ -89,16 +97,22 @@ def _finite(columns: list[Values]) -> list[Values]:
 
 
 def picture_members(
-    parent: str, axes: Sequence[Dimension], values: Sequence[Values], members: Mapping[str, NDArray[np.bool_]]
+    parent: str,
+    axes: Sequence[Dimension],
+    values: Sequence[Values],
+    members: Mapping[str, NDArray[np.bool_]],
+    drawing: Drawing,
 ) -> GatePicture | None:
     """Pooled events of `parent` on one or two axes and, by gate, which of them lie inside; None without events."""
     finite = np.logical_and.reduce([np.isfinite(column) for column in values])
     if not finite.any():
         return None
     shown = [column[finite] for column in values]
-    drawn = [_axis(axis, column, []) for axis, column in zip(axes, shown, strict=True)]
-    inside = tuple((name, _counted(drawn, [v[mask[finite]] for v in shown])) for name, mask in members.items())
-    return GatePicture(parent, drawn[0], drawn[1] if len(drawn) > 1 else None, _counted(drawn, shown), (), inside)
+    drawn_axes = [_axis(axis, column, [], drawing) for axis, column in zip(axes, shown, strict=True)]
+    inside = tuple((name, _counted(drawn_axes, [v[mask[finite]] for v in shown])) for name, mask in members.items())
+    return GatePicture(
+        parent, drawn_axes[0], drawn_axes[1] if len(drawn_axes) > 1 else None, _counted(drawn_axes, shown), (), inside
+    )
 
 
 def _counted(drawn: Sequence[Axis], values: Sequence[Values]) -> Values:
@@ -110,26 +124,36 @@ def _counted(drawn: Sequence[Axis], values: Sequence[Values]) -> Values:
     return counts
 
 
-def _picture(parent: str | None, axes: tuple[Dimension, ...], values: list[Values], gates: list[Gate]) -> GatePicture:
-    drawn = [_axis(axis, column, gates) for axis, column in zip(axes, values, strict=True)]
-    y = drawn[1] if len(drawn) > 1 else None
-    return GatePicture(parent or "all events", drawn[0], y, _counted(drawn, values), tuple(gates))
+def _picture(
+    parent: str | None, axes: tuple[Dimension, ...], values: list[Values], gates: list[Gate], drawing: Drawing
+) -> GatePicture:
+    drawn_axes = [_axis(axis, column, gates, drawing) for axis, column in zip(axes, values, strict=True)]
+    y = drawn_axes[1] if len(drawn_axes) > 1 else None
+    return GatePicture(parent or "all events", drawn_axes[0], y, _counted(drawn_axes, values), tuple(gates))
 
 
-def _axis(axis: Dimension, values: Values, gates: list[Gate]) -> Axis:
-    """Scatter alone: log where it spans more than a decade and a half; fluorescence: arcsinh around its dark side."""
+def _axis(axis: Dimension, values: Values, gates: Sequence[Gate], drawing: Drawing) -> Axis:
+    """Fluorescence on the scale chosen; scatter log where it spans more than a decade and a half, else linear.
+
+    Compensated channels are fluorescence; others only where a gate or most events lie far down a long tail.
+    """
     low, high = (float(q) for q in np.quantile(values, (0.002, 0.998)))
-    if axis.compensated or any(isinstance(gate, Range) for gate in gates):
-        limits = [abs(x) for gate in gates if isinstance(gate, Range) for x in (gate.low, gate.high) if x]
-        scale = Scale("arcsinh", max(min(limits, default=150.0) / 4, 1e-3 * max(abs(low), abs(high)), 1e-6))
-    elif low > 0 and high > 30 * low and not any(_touches_origin(gate) for gate in gates):
-        scale = Scale("log")
+    middle = float(np.median(values))
+    borders = [x for gate in gates if isinstance(gate, Range) for x in (gate.low, gate.high) if x is not None]
+    long = high > _TAIL * max(low, 0.0)
+    note = ""
+    scale: Scale = Linear()
+    if axis.compensated or (long and (borders or (low <= 0 and high > _TAIL * middle))):
+        found = drawn(drawing.scale, values, drawing.spans.get(axis.channel, Span()))
+        scale, note = found.scale, found.note
+    elif low > 0 and long and not any(_touches_origin(gate) for gate in gates):
+        scale = Log()
     else:
-        scale = Scale("linear")
         low = min(low, 0.0)
-    ends = scale.forward(np.array([low, high]))
+    shown = [x for x in borders if values.min() <= x <= values.max()]  # a border among the events is always seen
+    ends = scale.forward(np.array([min(low, *shown, high), max(high, *shown, low)]))
     room = 0.03 * (ends[1] - ends[0]) or 1.0
-    return Axis(axis.channel, scale, np.linspace(ends[0] - room, ends[1] + room, BINS + 1))
+    return Axis(axis.channel, scale, np.linspace(ends[0] - room, ends[1] + room, BINS + 1), note)
 
 
 def _touches_origin(gate: Gate) -> bool:

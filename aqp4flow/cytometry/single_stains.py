@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.cytometry.dark import dark_scale
 from aqp4flow.cytometry.measure import median_with_limits
+from aqp4flow.cytometry.scale import asinh_of, border_at
 from aqp4flow.errors import AnalysisError
 from aqp4flow.model import NAN, Estimate, Spillover, Values, Z
 
@@ -92,7 +92,7 @@ def _border(light: Values) -> float | None:
     On an arcsinh scale as wide as the dark ones. Two are told from one by their distance in spreads: the halves of one
     normal population lie little more than one apart.
     """
-    scale = dark_scale(light)
+    scale = asinh_of(light)
     scaled = scale.forward(light)
     border = float(scaled.min() + scaled.max()) / 2
     for _ in range(100):
@@ -107,7 +107,7 @@ def _border(light: Values) -> float | None:
     apart = float(np.median(high) - np.median(low)) / (_spread(high) + _spread(low))
     if apart < _TWO_APART or min(len(high), len(low)) < _LEAST_SHARE * len(light):
         return None
-    return scale.back(border)
+    return border_at(scale, border)
 
 
 def _spread(values: Values) -> float:

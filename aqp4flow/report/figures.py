@@ -6,7 +6,7 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from aqp4flow import tables
 from aqp4flow.cytometry.beads import Calibration
 from aqp4flow.cytometry.pictures import Axis, GatePicture, outline
+from aqp4flow.cytometry.scale import Linear, ticks
 from aqp4flow.model import Bound, Range, Role, Titer, Titration, TrajectoryPoint, Values
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report import beadfigure
@@ -272,7 +273,8 @@ def _figure4_caption(patients: Sequence[str], median: Sequence[tuple[float, floa
 
 
 def _plate_figure(plate: PlateTiters) -> tuple[Figure, list[Point], str]:
-    pictures = gate_pictures(plate.wells)
+    scale = plate.wells.setting.assay.gating.scale
+    pictures = gate_pictures(replace(plate.wells, gating=plate.wells.gating.drawn_on(scale)))
     columns = max(3, len(pictures))
     figure = _new_figure(3.0 * columns, 6.0)
     grid = figure.add_gridspec(2, columns)
@@ -293,17 +295,25 @@ def _plate_figure(plate: PlateTiters) -> tuple[Figure, list[Point], str]:
         caption += " Coloured: the events inside, by FlowKit, on axes of our own."
     if absent:
         caption += f" Not drawn, for want of events or of one or two channels of its own: {', '.join(absent)}."
-    return figure, shown, f"{caption} Bottom: delta by dilution."
+    return figure, shown, f"{caption}{_scales(pictures)} Bottom: delta by dilution."
+
+
+def _scales(pictures: Sequence[GatePicture]) -> str:
+    """Scales of fluorescence by channel, with what their parameters assume; one channel's may differ by parent."""
+    axes = [axis for picture in pictures for axis in (picture.x, picture.y) if axis and axis.fluorescent]
+    words = dict.fromkeys(f"{a.channel} {a.scale.words}{f' ({a.note})' if a.note else ''}" for a in axes)
+    return f" Fluorescence is drawn on the scales {'; '.join(words)}." if words else ""
 
 
 def _gate_panel(axes: Axes, picture: GatePicture) -> list[Point]:
     axes.set_title(f"{', '.join(picture.names)}\n(of {picture.parent})", fontsize=8)
     _scaled_ticks(axes, picture.x, "x")
-    axes.set_xlabel(picture.x.channel, fontsize=8)
+    axes.set_xlabel(_label(picture.x), fontsize=8)
     panel = "gate " + ", ".join(picture.names)
     if picture.y is None:
         axes.stairs(picture.counts, picture.x.edges, fill=True, color="#9DB4C8")
         axes.set_yticks([])
+        axes.set_xlim(picture.x.edges[0], picture.x.edges[-1])
         for gate, colour in zip(picture.gates, ("#0072B2", "#D55E00"), strict=False):
             _range_panel(axes, gate, picture.x, colour)
         for number, (_, counts) in enumerate(picture.members):
@@ -319,7 +329,7 @@ def _gate_panel(axes: Axes, picture: GatePicture) -> list[Point]:
         inside, hue = np.ma.masked_equal(counts.T, 0), ("Oranges", "Greens", "Purples")[number % 3]
         axes.pcolormesh(picture.x.edges, picture.y.edges, np.log1p(inside), cmap=hue, vmin=-1.0, rasterized=True)
     _scaled_ticks(axes, picture.y, "y")
-    axes.set_ylabel(picture.y.channel, fontsize=8)
+    axes.set_ylabel(_label(picture.y), fontsize=8)
     for gate in picture.gates:
         edge = _dense(outline(gate))
         axes.plot(picture.x.scale.forward(edge[:, 0]), picture.y.scale.forward(edge[:, 1]), color="#D55E00", lw=1.3)
@@ -332,9 +342,13 @@ def _gate_panel(axes: Axes, picture: GatePicture) -> list[Point]:
     ]
 
 
+def _label(axis: Axis) -> str:
+    return f"{axis.channel}\n{axis.scale.words}" if axis.fluorescent else axis.channel
+
+
 def _centre(axis: Axis, bin_number: int) -> float:
-    """Middle of a bin on the drawn scale."""
-    return float(axis.edges[bin_number] + axis.edges[bin_number + 1]) / 2
+    """Middle of a bin on the drawn scale, as a linear value."""
+    return float(axis.scale.back((axis.edges[bin_number : bin_number + 1] + axis.edges[bin_number + 1]) / 2)[0])
 
 
 def _dense(edge: Values) -> Values:
@@ -348,38 +362,39 @@ def _range_panel(axes: Axes, gate: Any, axis: Axis, colour: str) -> None:
         return
     low = axis.edges[0] if gate.low is None else float(axis.scale.forward(np.array([gate.low]))[0])
     high = axis.edges[-1] if gate.high is None else float(axis.scale.forward(np.array([gate.high]))[0])
+    left, right = float(axis.edges[0]), float(axis.edges[-1])
+    low, high = max(low, left), min(high, right)
+    if low >= high:  # none of the events drawn are inside
+        return
     axes.axvspan(low, high, color=colour, alpha=0.15, lw=0)
-    middle = (max(low, axis.edges[0]) + min(high, axis.edges[-1])) / 2
-    axes.text(middle, 0.98, gate.name, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=6.5,
+    narrow = high - low < 0.3 * (right - left)
+    side = "left" if narrow and low == left else "right" if narrow and high == right else "center"
+    room = 0.01 * (right - left)
+    place = {"left": left + room, "right": right - room, "center": (low + high) / 2}[side]
+    axes.text(place, 0.98, gate.name, transform=axes.get_xaxis_transform(), ha=side, va="top", fontsize=6.5,
               color=colour)  # fmt: skip
 
 
 def _scaled_ticks(axes: Axes, axis: Axis, which: str) -> None:
     """Ticks at round linear values, placed on the drawn scale."""
-    low, high = axis.edges[0], axis.edges[-1]
-    if axis.scale.kind == "linear":
-        step = 10.0 ** math.floor(math.log10(high - low))
-        step *= next(s for s in (0.2, 0.5, 1.0, 2.0) if (high - low) / (s * step) <= 6)
-        candidates = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    else:
-        candidates = [0.0, *(s * 10.0**k for k in range(9) for s in (1, -1))]
-    if axis.scale.kind == "log":
-        candidates = [x for x in candidates if x > 0]
-    places = [(float(axis.scale.forward(np.array([x]))[0]), x) for x in candidates]
-    kept: list[tuple[float, float]] = []
-    for place, x in sorted(places):
-        if low <= place <= high and (not kept or place - kept[-1][0] > 0.11 * (high - low)):
-            kept.append((place, x))
+    found = ticks(axis.scale, axis.edges[0], axis.edges[-1])
     set_ticks = axes.set_xticks if which == "x" else axes.set_yticks
-    set_ticks([place for place, _ in kept], [_short(x) for _, x in kept], fontsize=6.5)
+    set_ticks(
+        axis.scale.forward(np.array(found.labelled)),
+        [_short(x, powers=not isinstance(axis.scale, Linear)) for x in found.labelled],
+        fontsize=6.5,
+    )
+    set_ticks(axis.scale.forward(np.array(found.plain)), minor=True)
 
 
-def _short(value: float) -> str:
+def _short(value: float, powers: bool) -> str:
     if value == 0:
         return "0"
     power = round(math.log10(abs(value)))
-    if math.isclose(abs(value), 10.0**power) and power >= 2:
+    if powers and math.isclose(abs(value), 10.0**power) and power >= 2:
         return f"{'-' if value < 0 else ''}$10^{power}$"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
     return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
 
 
