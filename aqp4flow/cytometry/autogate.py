@@ -314,6 +314,10 @@ def _light(pool: _Pool, axis: Dimension, name: ScaleName) -> _Light:
     low = raw == raw.min()
     share = float(np.mean(low))
     piled = share > _FLOORED and not low.all()
+    if piled:  # compensation blurs the end: what lies below where most of them lie is at the end too
+        low |= pool.values[axis] <= float(np.median(pool.values[axis][low]))
+        share = float(np.mean(low))
+        piled = not low.all()
     values = pool.values[axis][~low] if piled else pool.values[axis]
     found = fitted(name, values, pool.spans.get(axis.channel, Span()))
     remarks = (("scale-top", f"{name} scale of {axis.channel}: {found.note}"),) if found.note else ()
