@@ -12,15 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aqp4flow.controls import estimate
+from aqp4flow.assay.definition import Assay
+from aqp4flow.controls import estimate, of_plate
+from aqp4flow.cytometry.gates import GateChannels
 from aqp4flow.cytometry.residual import Pair, Residual, WellSlope, pooled, well_slope
 from aqp4flow.cytometry.single_stains import Control
 from aqp4flow.cytometry.spreading import spreading
 from aqp4flow.fcs import fcs_bytes, read_fcs
-from aqp4flow.model import Estimate, Role, Spillover, Values
+from aqp4flow.model import Channel, Check, CutOff, Estimate, Role, Spillover, Values
+from aqp4flow.plate import Setting
 from aqp4flow.simulate.cytometer import DETECTORS, SPILLOVER
 from aqp4flow.simulate.plate import Day, PlatePlan, WellPlan
 from aqp4flow.simulate.well import simulate_well
+from aqp4flow.spill import Spill, spill_checks
 
 PLANTED = SPILLOVER.matrix
 STUDENT_2 = 4.302653  # two-sided 95 %, two degrees of freedom
@@ -98,11 +102,58 @@ def test_a_well_that_is_uncertain_counts_less() -> None:
     assert found.value == pytest.approx((100 * 0.02 + 0.025) / 101)
 
 
+def test_wells_that_truly_differ_count_alike() -> None:
+    """1 % known to 0.001 %, 3 % known to 0.1 %: the better known well is not the truer one."""
+    found = pooled([*slopes(0.01, error=1e-5), *slopes(0.03, error=1e-3)])
+    assert found.value == pytest.approx(0.02, rel=0.01)
+
+
 def test_a_slope_makes_a_delta() -> None:
     """2 % of reporters 10,000, 12,000 and 30,000: at the middle one 240."""
     wells = tuple(one for level in (10_000.0, 12_000.0, 30_000.0) for one in slopes(0.02, reporter=level))
     found = Residual(Estimate(0.02, 0.01, 0.03), "secondary-only", wells).shift
     assert (found.value, found.low, found.high) == pytest.approx((240, 120, 360))
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def said(slope: Estimate, cutoff: float | None, comparator: str = "same-well") -> list[Check]:
+    """The check of a reporter of 10,000 in one well."""
+    channels = {"reporter": "FITC-A", "signal": "APC-A"}
+    assay = Assay.model_validate({"assay": {"antigen": "A", "comparator": comparator}, "channels": channels})
+    setting = Setting(assay, GateChannels("FSC-A", "SSC-A", reporter="FITC-A"), "APC-A", None, None)
+    residual = Residual(slope, "secondary-only", tuple(slopes(slope.value)))
+    return spill_checks("P", Spill(residual), setting, None if cutoff is None else CutOff("delta", cutoff, "fixed"))
+
+
+@pytest.mark.parametrize(
+    ("slope", "verdict"),
+    [
+        (Estimate(0.006, 0.001, 0.011), "warn"),
+        (Estimate(0.006, -0.001, 0.013), "pass"),  # chance is not ruled out
+        (Estimate(0.004, 0.003, 0.005), "pass"),  # certain, and small
+        (Estimate(-0.006, -0.011, -0.001), "warn"),
+    ],
+)
+def test_a_slope_warns_when_it_is_large_and_certain(slope: Estimate, verdict: str) -> None:
+    (found,) = said(slope, 200)
+    assert (found.check, found.verdict.value, found.value) == ("spill-residual", verdict, 100 * slope.value)
+
+
+def test_the_sentence_holds_the_delta_and_its_share_of_the_cut_off() -> None:
+    """0.6 % of 10,000 is 60 (10 to 110), 30 % of a cut-off of 200; without a cut-off, or below 0, no share."""
+    slope = Estimate(0.006, 0.001, 0.011)
+    assert "reporter of 1e+04 that alone makes a delta of about 60 (10 to 110), 30 % of the cut-off. Comp" in (
+        said(slope, 200)[0].message
+    )
+    for cutoff in (None, -5.0):
+        assert "delta of about 60 (10 to 110). Comp" in said(slope, cutoff)[0].message
+    assert "(0.1 to 1.1, by counting alone; secondary-only wells G00)" in said(slope, None)[0].message
+
+
+def test_paired_wells_have_no_two_populations_to_compare() -> None:
+    assert said(Estimate(0.006, 0.001, 0.011), 200, "paired-well") == []
 
 
 # --- planted: wells of the simulator, compensated with a matrix that is wrong ---------------------
@@ -205,6 +256,34 @@ def test_spreads_are_those_of_counted_photons() -> None:
     assert found[off] == pytest.approx(wanted[off], rel=0.05)
 
 
+def test_two_cells_at_once_are_no_spread(tmp_path: Path) -> None:
+    """A tenth of the events are two cells, one of them bright: as light in B as two, lower than their area says.
+
+    B holds their own light of 100, an SD of 15, and no noise of A: the spread is 0, or what chance makes of it.
+    """
+    draw = np.random.default_rng(6)
+    n = 6_000
+    double = draw.random(n) < 0.1
+    bright = double | (draw.random(n) < 0.3)
+    cells = np.where(double, 2.0, 1.0)
+    area = 50_000 * cells * draw.lognormal(0, 0.1, n)
+    height = area * np.where(double, 0.6, 0.9) * draw.lognormal(0, 0.03, n)
+    light = 100 * cells + draw.normal(0, 15, n)
+    dye = np.where(bright, draw.normal(4_000, 300, n), 100.0)
+    other = np.where(draw.random(n) < 0.5, 9_000.0, 100.0)
+    names = ("FSC-A", "FSC-H", "SSC-A", "A", "B")
+    channels = [Channel(i, name) for i, name in enumerate(names, 1)]
+    files = []
+    for name, a, b in (("A", dye, light), ("B", light, other)):
+        values = np.column_stack([area, height, draw.lognormal(10, 0.2, n), a, b]).astype(np.float32)
+        (tmp_path / f"{name}.fcs").write_bytes(fcs_bytes(values, channels, {"$CYT": "Test"}))
+        files.append((name, read_fcs(tmp_path / f"{name}.fcs")))
+    for shape in ({"forward_height": "FSC-H"}, {}):
+        spreads = of_plate(files, [], GateChannels("FSC-A", "SSC-A", **shape), 20).spreading
+        assert spreads is not None
+        assert (spreads[0, 1] < 0.1) == bool(shape)
+
+
 # --- on a plate -----------------------------------------------------------------------------------
 
 
@@ -233,8 +312,11 @@ def without(plate: Path, *roles: str) -> None:
 
 
 def test_a_right_matrix_passes_in_each_kind_of_well(plate: Path, tmp_path: Path, call: Callable) -> None:
-    """Secondary-only wells, else unstained ones, else the negative sera, else it is said that it cannot be told."""
-    wanted = ("secondary-only wells G09", "unstained wells G12, H01", "negative wells F01")
+    """Secondary-only wells, else unstained ones, else negative sera where there is least of them, else it is said."""
+    rows = (plate / "plate.csv").read_text().splitlines()
+    far = [row.replace(",20,", ",400,") if row[:3] in ("F07", "F08", "F09") else row for row in rows]
+    (plate / "plate.csv").write_text("\n".join(far) + "\n")
+    wanted = ("secondary-only wells G09, G10, G11)", "unstained wells G12, H01)", "negative wells F07, F08, F09)")
     for number, words in enumerate(wanted):
         found = run(plate, tmp_path / str(number), call)["spill-residual"]
         assert found["verdict"] == "pass"
@@ -293,6 +375,25 @@ def test_events_without_a_true_value_do_not_bend_the_slope(plate: Path, tmp_path
     found = run(plate, tmp_path / "out", call)["spill-residual"]
     assert abs(float(found["value"])) < 0.1
     assert float(found["message"].split("reporter of ")[1].split(" ")[0]) < 12_000
+
+
+@pytest.mark.parametrize("cut_out", [False, True])
+def test_stretches_that_are_cut_out_are_out_here_too(
+    cut_out: bool, plate: Path, tmp_path: Path, call: Callable
+) -> None:
+    """For the first quarter of each well a twentieth of the reporter is in the signal."""
+    for name in ("G09", "G10", "G11"):
+        (path,) = plate.glob(f"*_{name}.fcs")
+        file = read_fcs(path)
+        values, index = np.array(file.raw), [channel.name for channel in file.channels].index
+        first = len(values) // 4
+        values[:first, index("APC-A")] += 0.05 * values[:first, index("FITC-A")]
+        path.write_bytes(fcs_bytes(values, file.channels, {"$CYT": "Test"}))
+    with_matrix(plate, 0.0)
+    with (plate.parents[1] / "assay.toml").open("a") as text:
+        text.write(f"\n[acquisition]\ncut_out = {str(cut_out).lower()}\n")
+    found = run(plate, tmp_path / "out", call)["spill-residual"]
+    assert (abs(float(found["value"])) < 0.05) == cut_out
 
 
 def test_the_plate_has_the_spreads_of_its_single_stains(
