@@ -56,9 +56,9 @@ def test_large_dark_cells_are_no_spillover() -> None:
     draw = np.random.default_rng(2)
     size = draw.lognormal(0, 0.5, 4_000)
     bright = draw.lognormal(np.log(3_000), 0.3, 500)
-    found = well_slope("A01", pair(bright, draw.normal(200, 40, 500)), pair(200 * size, 200 * size))
+    found = well_slope("A01", pair(bright, draw.normal(800, 40, 500)), pair(800 * size, 800 * size))
     assert abs(found.slope) < 3 * found.error
-    assert found.error < 0.005
+    assert found.error < 0.02
 
 
 def test_the_limits_hold_where_the_spread_grows_with_the_reporter() -> None:
@@ -369,9 +369,10 @@ def test_events_without_a_true_value_do_not_bend_the_slope(plate: Path, tmp_path
         values = np.array(file.raw)
         index = [channel.name for channel in channels].index("FITC-A")
         assert 0.1 < np.mean(values[:, index] >= 11_999) < 0.6
+        values[:, [c.name for c in channels].index("APC-A")] += 0.05 * values[:, index]
         values[:, index] = np.minimum(values[:, index], 11_999)
         path.write_bytes(fcs_bytes(values, channels, {"$CYT": "Test"}))
-    with_matrix(plate, 0.0)
+    with_matrix(plate, 0.05)
     found = run(plate, tmp_path / "out", call)["spill-residual"]
     assert abs(float(found["value"])) < 0.1
     assert float(found["message"].split("reporter of ")[1].split(" ")[0]) < 12_000
