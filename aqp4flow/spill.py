@@ -150,10 +150,12 @@ def _residual_check(plate: str, residual: Residual | None, setting: Setting, cut
         return Check("plate", plate, "spill-residual", "", limit, Verdict.WARN, message)
     percent, low, high = (100 * x for x in (residual.slope.value, residual.slope.low, residual.slope.high))
     shift = residual.shift
+    alone = ", by counting alone" if len(residual.wells) == 1 else ""
+    wells = listed([well.well for well in residual.wells])
     message = (
         f"Where nothing can bind, {setting.signal} follows {setting.channels.reporter} by {percent:.3g} % "
-        f"({low:.3g} to {high:.3g}; {residual.kind} wells {listed([well.well for well in residual.wells])}). At this "
-        f"plate's reporter of {residual.reporter:.4g} that alone makes a delta of {shift.value:.3g} "
+        f"({low:.3g} to {high:.3g}{alone}; {residual.kind} wells {wells}). At this "
+        f"plate's reporter of {residual.reporter:.4g} that alone makes a delta of about {shift.value:.3g} "
         f"({shift.low:.3g} to {shift.high:.3g})"
     )
     if cutoff is not None and cutoff.value > 0:

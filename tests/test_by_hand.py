@@ -391,7 +391,7 @@ def test_a_plate_in_order_passes() -> None:
     """Ten negatives, a positive control, a shift without serum of 10 % of the cut-off, replicates within 5 %."""
     wells = [reading(), reading("H01", 110, 100, role=Role.SECONDARY_ONLY, serum="", dilution=None)]
     rows = [*negatives([20.0] * 10), row(900, role=Role.POSITIVE, serum="POS")]
-    wanted = ("negatives", "negative-control", "positive-control", "secondary-only", "replicate-cv")
+    wanted = ("negatives", "negative-control", "positive-control", "secondary-only", "negative-shift", "replicate-cv")
     assert verdicts(wells, rows) == dict.fromkeys(wanted, "pass")
 
 
@@ -411,6 +411,28 @@ def test_a_plate_in_order_passes() -> None:
 def test_each_plate_check_can_fail(check: str, verdict: str, found) -> None:
     """Just beyond its limit."""
     assert found()[check] == verdict
+
+
+@pytest.mark.parametrize(
+    ("shifts", "share", "verdict"),
+    [
+        ([40.0, 60.0, 80.0], 60.0, "warn"),  # mean 60, SD 20: t = 5.2, beyond 4.30 of two degrees of freedom
+        ([20.0, 60.0, 100.0], 60.0, "pass"),  # the same mean, SD 40: t = 2.6, by chance
+        ([-80.0, -60.0, -40.0], 60.0, "warn"),
+        ([39.0, 49.0, 59.0], 49.0, "pass"),  # a real shift, and less than half of the cut-off
+        ([60.0], 60.0, "warn"),  # one serum has no scatter to excuse it
+    ],
+)
+def test_a_shift_that_negative_sera_share(shifts: list[float], share: float, verdict: str) -> None:
+    """In percent of a cut-off of 100; what lies at other dilutions does not count."""
+    cutoff = CutOff("delta", 100, "frey", 10, 20, 20)
+    rows = [*negatives(shifts), *negatives([900.0], 80), row(900)]
+    result = acceptance.PlateResult(
+        "P", [], rows, CutOffs(cutoff, None, cutoff, 20), readout.ReplicateError(0.05, 9, 5)
+    )
+    (found,) = (check for check in acceptance.accept(result, LIMITS) if check.check == "negative-shift")
+    assert (found.verdict.value, found.value) == (verdict, pytest.approx(share))
+    assert ("wells without serum" in found.message) == (verdict == "warn")
 
 
 def test_each_well_check_can_fail() -> None:

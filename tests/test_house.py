@@ -91,7 +91,13 @@ def test_every_column_is_documented() -> None:
 
     page = _documented("study.md")
     found = [tables.WELLS, tables.REACTIVITY, tables.TITERS, tables.TRAJECTORIES]
-    found += [tables.checks_table([])[0], tables.repairs_table([])[0], tables.spillover_table([])[0], tables.BEADS]
+    found += [
+        tables.checks_table([])[0],
+        tables.repairs_table([])[0],
+        tables.spillover_table([])[0],
+        tables.BEADS,
+        tables.SPREADING,
+    ]
     for column in {column for columns in found for column in columns}:
         assert f"`{column}`" in page, column
 

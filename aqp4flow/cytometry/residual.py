@@ -40,16 +40,19 @@ def well_slope(well: str, expressing: Pair, nonexpressing: Pair) -> WellSlope:
 
     The reporter of non-expressing cells is their autofluorescence, which goes with the signal as large cells have more
     of both: that is no spillover, so they stand together at their median. Events of the brightest reporter spread
-    widest; the spread is taken from each hundred events of like reporter, about their own median, so that neither a
-    slope nor a curve enters it, and the standard error (sandwich) holds whatever that spread is.
+    widest; the spread is that of each hundred events of like reporter about a first line of equal weights, and the
+    standard error (sandwich) holds whatever it is.
     """
     dark = float(np.median(nonexpressing.reporter))
     order = np.argsort(expressing.reporter, kind="stable")
     bright = expressing.reporter[order]
-    groups = [nonexpressing.signal, *np.array_split(expressing.signal[order], max(1, len(order) // _BIN))]
-    spread = np.concatenate([np.full(len(group), _spread(group)) for group in groups])
     x = np.concatenate([np.full(len(nonexpressing.signal), dark), bright])
-    slope, error = huber_slope(x, np.concatenate(groups), spread)
+    y = np.concatenate([nonexpressing.signal, expressing.signal[order]])
+    rest = y - huber_slope(x, y)[0] * x
+    n = len(nonexpressing.signal)
+    groups = [rest[:n], *np.array_split(rest[n:], max(1, len(order) // _BIN))]
+    spread = np.concatenate([np.full(len(group), _spread(group)) for group in groups])
+    slope, error = huber_slope(x, y, spread)
     return WellSlope(well, slope, error, len(x), float(np.median(bright)) - dark)
 
 
