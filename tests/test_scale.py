@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from aqp4flow.assay.definition import read_definition
 from aqp4flow.cytometry.autogate import learn_gates
 from aqp4flow.cytometry.gates import Columns, GateChannels
+from aqp4flow.cytometry.gatingml import read_gatingml
 from aqp4flow.cytometry.pictures import picture_gates
 from aqp4flow.cytometry.scale import (
     Asinh,
@@ -33,8 +36,11 @@ from aqp4flow.cytometry.scale import (
 from aqp4flow.errors import AnalysisError, ConfigError
 from aqp4flow.fcs import read_fcs
 from aqp4flow.model import Channel, Dimension, Range, Spillover, Values
+from aqp4flow.run import load_study, run_study
+from aqp4flow.wells import gate_pictures
 from handmade import SHARED
 from test_gates import CHANNELS, cloud, debris, mixed, well
+from test_imported_gates import define, gatingml, measured, small
 
 ISAC = SHARED / "corpus" / "gatingml"
 needs_isac = pytest.mark.skipif(not ISAC.is_dir(), reason="the corpus of real files is not beside the project")
@@ -369,3 +375,54 @@ def test_a_border_among_the_events_is_always_in_the_picture() -> None:
     assert axis.scale.forward(np.array([50_000.0]))[0] < axis.edges[-1]
     beyond = picture_gates([well({"A": values})], [replace(gate, low=1e9)])[0].x
     assert axis.scale.back(beyond.edges[-1:])[0] < 1000
+
+
+# --- a study --------------------------------------------------------------------------------------------
+
+
+def set_scale(plate: Path, scale: str) -> Path:
+    path = plate.parents[1] / "assay.toml"
+    path.write_text(path.read_text().replace("[gating]\n", f'[gating]\nscale = "{scale}"\n'))
+    return plate
+
+
+def test_a_study_on_the_logicle_scale(
+    plate: Path, tmp_path: Path, results: Path, table: Callable[[Path], list[dict[str, str]]]
+) -> None:
+    """Borders move a little against the default; figure and methods name the scale; its CSV is linear all the same."""
+    run_study(load_study(set_scale(plate, "logicle")), tmp_path / "out")
+    usual = {gate.name: gate for gate in read_gatingml(results / "plates" / "P001" / "gates.xml")}
+    found = {gate.name: gate for gate in read_gatingml(tmp_path / "out" / "gates.xml")}
+    assert found["cells"] == usual["cells"]
+    assert found["expressing"] != usual["expressing"]
+    assert found["expressing"].low == pytest.approx(usual["expressing"].low, rel=0.03)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "fluorescence on the logicle scale" in page
+    assert "FITC-A logicle, T 262143, W " in page
+    rows = table(tmp_path / "out" / "figures" / "plate-P001.csv")
+    bins = [float(row["x"]) for row in rows if row["panel"].startswith("gate expressing")]
+    assert bins == sorted(bins)
+    assert bins[0] < 100 < 50_000 < bins[-1]
+
+
+def test_frozen_gates_give_the_same_numbers_on_any_scale(plate: Path, tmp_path: Path, results: Path) -> None:
+    shutil.copy(results / "plates" / "P001" / "gates.xml", plate.parents[1] / "gates.xml")
+    path = plate.parents[1] / "assay.toml"
+    path.write_text(path.read_text().replace('[gating]\nsource = "auto"', '[gating]\nsource = "gates.xml"'))
+    run_study(load_study(plate), tmp_path / "asinh")
+    run_study(load_study(set_scale(plate, "linear")), tmp_path / "linear")
+    for name in ("wells.csv", "titers.csv", "gates.xml"):
+        assert (tmp_path / "asinh" / name).read_bytes() == (tmp_path / "linear" / name).read_bytes()
+    figure = "figures/plate-P001.csv"
+    assert (tmp_path / "asinh" / figure).read_bytes() != (tmp_path / "linear" / figure).read_bytes()
+    assert "Fluorescence is drawn on" not in (tmp_path / "linear" / "report.html").read_text(encoding="utf-8")
+
+
+def test_gates_of_another_program_are_drawn_on_the_scale(small: Path) -> None:  # noqa: F811  (the fixture)
+    gatingml(small, "FCS")
+    wells = measured(define(small, "g.xml", "on", "off"))
+    for name in ("asinh", "logicle", "linear"):
+        pictures = gate_pictures(replace(wells, gating=wells.gating.drawn_on(name)))
+        reporter = next(one for one in pictures if one.x.channel == "GFP/A")
+        assert reporter.x.scale.name == name
+        assert reporter.members

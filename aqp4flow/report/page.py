@@ -279,7 +279,8 @@ def _methods(result: StudyResult) -> list[str]:
     gating = result.plates[0].gating if result.plates else None
     gates = (" > " if isinstance(gating, OwnGates) else ", ").join(gating.names) if gating else ""
     file = f"gates{gating.document[0]}" if gating else "gates.xml"
-    source = "learned once a plate from pooled wells, never from the signal channel, and frozen"
+    source = f"learned once a plate from pooled wells (fluorescence on the {assay.gating.scale} scale), never from the "
+    source += "signal channel, and frozen"
     if assay.gating.source != "auto":
         source = f"taken from {assay.gating.source}"
     channels = result.plates[0].setting.channels if result.plates else None
