@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
-from aqp4flow.cytometry.dark import dark_population, dark_scale, mode
+from aqp4flow.cytometry.dark import dark_population, mode
 from aqp4flow.cytometry.mixture import fit_mixture
+from aqp4flow.cytometry.scale import asinh_of, rounded
 
 Floats = NDArray[np.float64]
 
@@ -33,9 +34,9 @@ def test_the_border_loses_as_many_as_it_gains(transfected: float, level: float) 
     A law without a shoulder is the harder one here: the border expects one. A median moves by half of such a share.
     """
     light, has = cells(40_000, transfected, level)
-    scale = dark_scale(light)
+    scale = asinh_of(light)
     found = dark_population(scale.forward(light))
-    border = scale.back(found.balance())
+    border = rounded(scale.back(found.balance()))
     gained, lost = np.sum(~has & (light > border)), np.sum(has & (light <= border))
     assert abs(gained - lost) < 0.05 * has.sum()
     assert abs(gained - lost) < 0.12 * np.sum(~has)
@@ -46,7 +47,7 @@ def test_cells_that_are_dark_alone_show_the_tail() -> None:
     """A heavy tail of autofluorescence counts as dark once it was seen alone; without that it passes for dim cells."""
     light, has = cells(60_000, 0.10, tail=0.8, seed=1)
     alone, _ = cells(20_000, 0.0, tail=0.8, seed=2)
-    scale = dark_scale(light)
+    scale = asinh_of(light)
 
     def wrong(border: float) -> float:
         return float(np.sum(~has & (scale.forward(light) > border)) / has.sum())
@@ -60,7 +61,7 @@ def test_cells_that_are_dark_alone_show_the_tail() -> None:
 
 def test_dark_cells_alone_have_no_others() -> None:
     light, _ = cells(20_000, 0.0)
-    found = dark_population(dark_scale(light).forward(light))
+    found = dark_population(asinh_of(light).forward(light))
     assert found.others < 0.01
 
 
@@ -85,15 +86,26 @@ def test_events_at_the_floor_are_the_tail_of_a_population_that_goes_on_from_them
 def test_dark_cells_that_no_valley_parts_are_found_as_a_step() -> None:
     """A twentieth of dark cells runs into a shoulder as dense as themselves."""
     draw = np.random.default_rng(5)
-    dark, shoulder, bright = draw.normal(1, 0.35, 1_000), draw.uniform(1, 4.5, 2_200), draw.normal(6, 0.8, 17_000)
-    found = dark_population(np.concatenate([dark, shoulder, bright]))
+    dark, shoulder, bright = draw.normal(1, 0.35, 1_000), draw.triangular(0.5, 4.5, 4.5, 5_000), draw.normal(6, 0.8, 17_000)
+    found = dark_population(np.concatenate([dark, shoulder, bright]), zero=0.0)
     assert 0.3 < found.balance() < 2.5
+    assert not found.parted
+
+
+def test_noise_around_no_light_is_no_step_of_cells() -> None:
+    """Live cells whose dye is all noise have a long dark side on the arcsinh scale; they are one population."""
+    for seed in range(8):
+        light = np.random.default_rng(seed).normal(150, 120, 4_000)
+        scale = asinh_of(light)
+        found = dark_population(scale.forward(light), zero=0.0)
+        assert scale.back(found.peak) > 0
+        assert found.others < 0.02
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 64.0, 1e4])
 def test_the_border_moves_with_the_gain(factor: float) -> None:
     light, _ = cells(20_000, 0.4)
-    scale, scaled = dark_scale(light), dark_scale(light * factor)
+    scale, scaled = asinh_of(light), asinh_of(light * factor)
     border = dark_population(scale.forward(light)).balance()
     assert scaled.cofactor == pytest.approx(scale.cofactor * factor)
     assert dark_population(scaled.forward(light * factor)).balance() == pytest.approx(border, abs=1e-6)

@@ -28,6 +28,7 @@ _CELLS_INSIDE = 0.985  # share of the cells' own ellipse kept
 _VERTICES = 48
 _STEPS_OUT = 40
 _LEAST_ALONE = 500  # events of a well that show how far dark cells reach
+_FEW_LIVE = 0.5  # of the single cells of a plate
 _MIXED = 0.05  # share of the expressing events from which dark ones among them are told
 _SMALLER, _LARGER = 0.66, 1.7  # forward scatter against the main cells': debris lies below, doublets above
 _NO_DIP = 0.95  # of the lower peak's density, likewise the next two
@@ -100,7 +101,10 @@ def learn_gates(wells: Iterable[Columns], channels: GateChannels, dark: Iterable
         light = _light(pool, Dimension(channels.viability, True), channels.scale)
         remarks += light.remarks
         gates.append(_live(light, Dimension(channels.viability, True), gates[-1].name))
-        pool = pool.within(gates[-1])
+        single, pool = len(pool), pool.within(gates[-1])
+        if len(pool) < _FEW_LIVE * single:
+            share = f"{100 * len(pool) / max(single, 1):.2g} %"
+            remarks.append(("few-live", f"only {share} of the plate's single cells are called alive: look at the gate"))
     else:
         remarks.append(("no-live", "no viability channel: dead cells are not taken out"))
     if not channels.reporter:
@@ -340,11 +344,12 @@ class _Split:
 
 def _reporter(light: _Light, alone: Sequence[_Pool], axis: Dimension, parent: str) -> _Split:
     """Expressing from where as many dark cells are taken as dim ones are lost; non-expressing below a gap."""
-    dark = dark_population(light.scaled, light.at_floor)
+    zero = float(light.scale.forward(np.zeros(1))[0])
+    dark = dark_population(light.scaled, light.at_floor, zero=zero)
     known = [scaled for well in alone if len(scaled := light.scale.forward(well.values[axis])) >= _LEAST_ALONE]
     known = [scaled for scaled in known if _is_dark(scaled, dark)]
     if known:
-        dark = dark_population(light.scaled, light.at_floor, np.concatenate(known))
+        dark = dark_population(light.scaled, light.at_floor, np.concatenate(known), zero)
     lower = max(dark.balance(), dark.peak + 1.5 * dark.above)
     upper = min(max(dark.last_above(0.8), dark.holding(0.95)), lower - 0.1 * dark.above)
     nonexpressing = Range("nonexpressing", parent, axis, None, light.back(upper))
@@ -362,6 +367,9 @@ def _reporter_remarks(dark: Dark, lower: float) -> list[tuple[str, str]]:
     if dark.others < LEAST_SHARE:
         share = f"{100 * max(0.0, dark.others):.2g} %"
         return [("no-expressing", f"no expressing population: {share} of the cells stand apart on the reporter")]
+    if not dark.parted:
+        what = "the dark ones are a step below them, and the border is where that ends"
+        return [("reporter-no-valley", f"no valley parts dark from expressing cells on the reporter: {what}")]
     mixed = dark.beyond_at(lower) / dark.others
     if mixed <= _MIXED:
         return []

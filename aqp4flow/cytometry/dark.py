@@ -17,6 +17,7 @@ from aqp4flow.model import Values
 LEAST_SHARE = 0.02  # a population holds at least this share of the events
 _WRINKLE = 0.005  # share of the events from which a rise of the density is more than chance
 _STEP_APART = 3.0  # in natural-log units, from a step to the peak: nearer, it is the peak's own skewness
+_LIT = 0.3  # above no light, in natural-log units: what lies lower is noise, not a step of cells
 _LEVEL = 0.2  # of the steepest rise before: a step is reached
 _MOST_SHIFT = 0.3  # by which the dark cells of other wells may be shifted to fit
 _POINTS = 2048
@@ -42,13 +43,14 @@ class Dark:
 
     On `grid`, from the peak upwards: `beyond` is the share of all events that are dark and lie above the point, `short`
     the share that are not dark and lie below it, `purity` the part of the density there that is dark. `others` is the
-    share of all events that are not dark.
+    share of all events that are not dark; `parted` says whether the density falls behind the peak at all.
     """
 
     peak: float
     below: float
     above: float
     others: float
+    parted: bool
     grid: Values = field(repr=False)
     beyond: Values = field(repr=False)
     short: Values = field(repr=False)
@@ -72,10 +74,13 @@ class Dark:
         return float(self.grid[mixed[0]]) if len(mixed) else float(self.grid[-1])
 
 
-def dark_population(scaled: Values, at_floor: float = 0.0, alone: Values | None = None) -> Dark:
+def dark_population(
+    scaled: Values, at_floor: float = 0.0, alone: Values | None = None, zero: float | None = None
+) -> Dark:
     """The dark population of events on the arcsinh or logicle scale, shape (n,).
 
-    `at_floor` is the share of all events that piled up at the low end of the range and is not among them.
+    `at_floor` is the share of all events that piled up at the low end of the range and is not among them. `zero` is the
+    place of no light where the lowest population may be no more than a step on the dark side of a far brighter one.
 
     Its peak is the first true one from the dark side. What is dark above the peak is known from cells that are dark
     `alone`, where there are such; else a shoulder is taken to go on below the valley as high as it is in it, and what
@@ -86,7 +91,10 @@ def dark_population(scaled: Values, at_floor: float = 0.0, alone: Values | None 
     grid, density = _smoothed(ordered, at_floor > 0)
     step = float(grid[1] - grid[0])
     density *= (1 - at_floor) / (density.sum() * step)
-    lowest = _first_peak(density, at_floor, math.ceil(_STEP_APART / step))
+    steps = range(0)
+    if zero is not None:
+        steps = range(int(np.searchsorted(grid, zero + _LIT)), len(grid))
+    lowest = _first_peak(density, at_floor, steps, math.ceil(_STEP_APART / step))
     at = lowest.peak
     peak = float(grid[at])
     below = _dark_side(ordered, peak, step)
@@ -100,7 +108,8 @@ def dark_population(scaled: Values, at_floor: float = 0.0, alone: Values | None 
     beyond = (own.sum() - np.cumsum(own)) * step
     short = np.cumsum(rest) * step
     purity = own / np.maximum(own + rest, np.finfo(float).tiny)
-    return Dark(peak, below, above, float(short[-1]), grid[at:], beyond, short, np.minimum.accumulate(purity))
+    purity = np.minimum.accumulate(purity)
+    return Dark(peak, below, above, float(short[-1]), not lowest.bare, grid[at:], beyond, short, purity)
 
 
 def _smoothed(ordered: Values, at_floor: bool) -> tuple[Values, Values]:
@@ -199,18 +208,18 @@ class _Lowest:
     bare: bool = False
 
 
-def _first_peak(density: Values, at_floor: float, apart: int) -> _Lowest:
+def _first_peak(density: Values, at_floor: float, steps: range, apart: int) -> _Lowest:
     """The first true peak and its valley.
 
     Where far more events lie below that peak than between it and its valley, the dark cells are the step on its dark
-    side, at least `apart` points from it.
+    side, among `steps` and at least `apart` points from it.
     """
     mass = at_floor + (1 - at_floor) * np.cumsum(density) / density.sum()
     peak, valley = _parted(density, mass, at_floor)
     reach = mass[valley] if valley > peak else 1.0
     if 2 * mass[peak] - reach > 2 * LEAST_SHARE:
         step = _step(density, mass, peak)
-        if step < peak - apart:
+        if step in steps and step < peak - apart:
             return _Lowest(step, step, bare=True)
     return _Lowest(peak, valley, bare=peak == 0 and _stands_alone(density, at_floor))
 
