@@ -86,7 +86,7 @@ def test_events_at_the_floor_are_the_tail_of_a_population_that_goes_on_from_them
 def test_dark_cells_that_no_valley_parts_are_found_as_a_step() -> None:
     """A twentieth of dark cells runs into a shoulder as dense as themselves."""
     draw = np.random.default_rng(5)
-    dark, shoulder, bright = draw.normal(1, 0.35, 1_000), draw.triangular(0.5, 4.5, 4.5, 5_000), draw.normal(6, 0.8, 17_000)
+    dark, shoulder, bright = draw.normal(1, 0.5, 1_000), draw.triangular(0, 6, 6, 9_000), draw.normal(6, 0.8, 17_000)
     found = dark_population(np.concatenate([dark, shoulder, bright]), zero=0.0)
     assert 0.3 < found.balance() < 2.5
     assert not found.parted

@@ -33,7 +33,6 @@ _MIXED = 0.05  # share of the expressing events from which dark ones among them 
 _SMALLER, _LARGER = 0.66, 1.7  # forward scatter against the main cells': debris lies below, doublets above
 _NO_DIP = 0.95  # of the lower peak's density, likewise the next two
 _HARDLY_A_VALLEY = 0.9
-_HALF = (0.4, 0.7)  # scatter of single cells against that of doublets, with room for what varies
 _NO_VALLEY = 0.3
 _DOUBLET_STEP = 0.35  # on log height/area: two cells side by side halve the ratio (0.69), one cell never falls so far
 
@@ -165,8 +164,7 @@ def _cells(pool: _Pool, channels: GateChannels) -> Polygon:
     if np.count_nonzero(positive) < 200:
         raise AnalysisError("gates", "too few events with scatter above 0", "check [channels] forward and side")
     points = np.log10(np.column_stack([pool.values[x][positive], pool.values[y][positive]]))
-    rough = fit_mixture(points, _MOST_COMPONENTS)
-    main = rough.means[int(np.argmax(rough.weights * 10 ** rough.means[:, 0])), 0]
+    main = float(_main_cloud(fit_mixture(points, _MOST_COMPONENTS)).heart[0])
     # Again without the debris, which takes the components that the cells' own sizes and doublets need.
     mixture = fit_mixture(points[points[:, 0] > main + math.log10(_DEBRIS)], _MOST_COMPONENTS)
     cloud = _main_cloud(mixture)
@@ -176,30 +174,30 @@ def _cells(pool: _Pool, channels: GateChannels) -> Polygon:
 
 @dataclass(frozen=True)
 class _Cloud:
-    """Components of a mixture that are one population, with their joint mean (2,) and covariance (2, 2)."""
+    """Components of a mixture that are one population: the mean of the brightest, their joint mean and covariance."""
 
     members: list[int]
+    heart: Values
     mean: Values
     covariance: Values
 
 
 def _main_cloud(mixture: Mixture) -> _Cloud:
-    """The component that scatters most, and those of one cloud with it: several describe a skewed one."""
+    """The population that scatters most light: several components describe a skewed one, and are taken together.
+
+    Doublets may be the brightest component, but they are one, where the single cells are several.
+    """
     weights, means, covariances = mixture.weights, mixture.means, mixture.covariances
-    main = _single(mixture, int(np.argmax(weights * 10 ** means[:, 0])))
-    joined = [k for k in range(len(weights)) if _near(mixture, k, main) or _runs_on(mixture, k, main)]
+    every = range(len(weights))
+    light = weights * 10 ** means[:, 0]
+    clouds = [[k for k in every if _near(mixture, k, m) or _runs_on(mixture, k, m)] for m in every]
+    joined = max(clouds, key=lambda cloud: float(light[cloud].sum()))
+    heart = max(joined, key=lambda k: float(light[k]))
     share = weights[joined] / weights[joined].sum()
     mean = share @ means[joined]
     spread = means[joined] - mean
     covariance = np.einsum("k,kij->ij", share, covariances[joined]) + (spread.T * share) @ spread
-    return _Cloud(joined, mean, covariance)
-
-
-def _single(mixture: Mixture, k: int) -> int:
-    """The component of single cells where `k` are their doublets: about half in both scatters, and more of them."""
-    ratios = 10 ** (mixture.means - mixture.means[k])
-    halves = np.all((ratios > _HALF[0]) & (ratios < _HALF[1]), axis=1) & (mixture.weights > mixture.weights[k])
-    return int(np.argmax(mixture.weights * halves)) if halves.any() else k
+    return _Cloud(joined, means[heart], mean, covariance)
 
 
 def _near(mixture: Mixture, k: int, main: int) -> bool:
@@ -296,6 +294,7 @@ def _single_cells(widths: Values) -> tuple[float, float]:
 # --- live, expressing: populations along one fluorescence ----------------------------------------
 
 
+_GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples fill a step evenly, whatever their number
 _FLOORED = 0.002  # share of events on the channel's lowest value from which it is the low end of its range
 
 
@@ -316,16 +315,30 @@ class _Light:
 def _light(pool: _Pool, axis: Dimension, name: ScaleName) -> _Light:
     raw = pool.values[Dimension(axis.channel)]
     low = raw == raw.min()
-    share = float(np.mean(low))
-    piled = share > _FLOORED and not low.all()
-    if piled:  # compensation blurs the end: what lies below where most of them lie is at the end too
-        low |= pool.values[axis] <= float(np.median(pool.values[axis][low]))
-        share = float(np.mean(low))
-        piled = not low.all()
-    values = pool.values[axis][~low] if piled else pool.values[axis]
-    found = fitted(name, values, pool.spans.get(axis.channel, Span()))
+    values = pool.values[axis] + _within_steps(raw)
+    share = 0.0
+    if np.mean(low) > _FLOORED:  # compensation blurs the end: what lies below where most of them lie is at the end too
+        low |= values <= float(np.median(pool.values[axis][low]))
+        if not low.all():
+            share, values = float(np.mean(low)), values[~low]
+    found = fitted(name, values, pool.spans.get(axis.channel, Span()), share)
     remarks = (("scale-top", f"{name} scale of {axis.channel}: {found.note}"),) if found.note else ()
-    return _Light(found.scale, found.scale.forward(values), share if piled else 0.0, remarks)
+    return _Light(found.scale, found.scale.forward(values), share, remarks)
+
+
+def _within_steps(raw: Values) -> Values:
+    """What spreads events of one stored value evenly over the step to its neighbours, shape (n,); 0 where hardly two
+    share a value. Between the steps of coarse integers a density would have valleys.
+    """
+    levels, at, counts = np.unique(raw, return_inverse=True, return_counts=True)
+    if not 2 < len(levels) < 0.5 * len(raw):
+        return np.zeros(len(raw))
+    gaps = np.diff(levels)
+    step = np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))
+    order = np.argsort(at, kind="stable")
+    rank = np.empty(len(raw))
+    rank[order] = np.arange(len(raw)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.asarray((rank * _GOLDEN % 1.0 - 0.5) * step[at], np.float64)
 
 
 def _live(light: _Light, axis: Dimension, parent: str) -> Range:
@@ -347,7 +360,7 @@ def _reporter(light: _Light, alone: Sequence[_Pool], axis: Dimension, parent: st
     zero = float(light.scale.forward(np.zeros(1))[0])
     dark = dark_population(light.scaled, light.at_floor, zero=zero)
     known = [scaled for well in alone if len(scaled := light.scale.forward(well.values[axis])) >= _LEAST_ALONE]
-    known = [scaled for scaled in known if _is_dark(scaled, dark)]
+    known = [scaled for scaled in known if _is_dark(scaled, dark, light.scaled)]
     if known:
         dark = dark_population(light.scaled, light.at_floor, np.concatenate(known), zero)
     lower = max(dark.balance(), dark.peak + 1.5 * dark.above)
@@ -357,10 +370,13 @@ def _reporter(light: _Light, alone: Sequence[_Pool], axis: Dimension, parent: st
     return _Split((expressing, nonexpressing), tuple(_reporter_remarks(dark, lower)), len(known))
 
 
-def _is_dark(scaled: Values, plate: Dark) -> bool:
-    """Whether a well holds dark cells alone, where the plate's dark cells lie."""
+def _is_dark(scaled: Values, plate: Dark, everyone: Values) -> bool:
+    """Whether a well holds dark cells alone, where the plate's lie, or where it has some that its peaks do not show."""
     found = dark_population(scaled)
-    return found.others < LEAST_SHARE and abs(found.peak - plate.peak) < plate.above + plate.below
+    if found.others >= LEAST_SHARE:
+        return False
+    hidden = found.peak < plate.peak and 2 * float(np.mean(everyone < found.peak)) >= LEAST_SHARE
+    return hidden or abs(found.peak - plate.peak) < plate.above + plate.below
 
 
 def _reporter_remarks(dark: Dark, lower: float) -> list[tuple[str, str]]:

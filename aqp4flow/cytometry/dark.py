@@ -104,6 +104,9 @@ def dark_population(
     else:
         own, above, rest = _bright_side(grid[at:], density[at:], lowest.valley - at, step)
     if alone is not None:
+        theirs = dark_population(alone)
+        if theirs.peak < peak - theirs.above:  # the plate's own first peak is of other cells
+            at, peak, below, above = int(np.searchsorted(grid, theirs.peak)), theirs.peak, theirs.below, theirs.above
         own, rest = _known(alone, grid, density, at, above)
     beyond = (own.sum() - np.cumsum(own)) * step
     short = np.cumsum(rest) * step

@@ -190,12 +190,15 @@ class Fitted:
     note: str = field(default="")
 
 
-def fitted(name: ScaleName, values: Values, span: Span) -> Fitted:
-    """The scale `name` for finite `values`, shape (n,), of a channel with the range `span`."""
+def fitted(name: ScaleName, values: Values, span: Span, at_floor: float = 0.0) -> Fitted:
+    """The scale `name` for finite `values`, shape (n,), of a channel with the range `span`.
+
+    `at_floor` is the share of all events that piled up at the low end of the range and is not among `values`.
+    """
     if name == "linear":
         return Fitted(Linear())
     if name == "asinh" or not len(values):
-        return Fitted(asinh_of(values))
+        return Fitted(asinh_of(values, at_floor))
     return _logicle_of(values, span)
 
 
@@ -207,14 +210,15 @@ def drawn(name: ScaleName, values: Values, span: Span) -> Fitted:
     return found
 
 
-def asinh_of(values: Values) -> Asinh:
+def asinh_of(values: Values, at_floor: float = 0.0) -> Asinh:
     """Cofactor = about the spread of the darkest events, of which a population of a twentieth is enough.
 
-    The quantiles lie 0.8 spreads apart where all events are dark, 2.1 where a twentieth are.
+    The quantiles lie 0.8 spreads apart where all events are dark, 2.1 where a twentieth are; farther up where the
+    darkest are missing, `at_floor` of all.
     """
     if not len(values):
         return Asinh(1.0)
-    low, high = np.quantile(values, (0.005, 0.04))
+    low, high = np.quantile(values, (0.005, 0.04 + min(at_floor, 0.3)))
     return Asinh(max(float(high - low) / 1.4, 1e-5 * float(np.ptp(values)), 1e-6))
 
 
