@@ -84,10 +84,7 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         if learned.dark_wells:
             message = f"How far dark cells reach on the reporter was seen in {learned.dark_wells} wells without it."
             checks.append(Check("plate", plate.name, "dark-wells", learned.dark_wells, "", Verdict.PASS, message))
-        checks += [
-            Check("plate", plate.name, code, "", "", Verdict.WARN, f"{sentence[:1].upper()}{sentence[1:]}.")
-            for code, sentence in learned.remarks
-        ]
+        checks += [_remark(plate, code, sentence) for code, sentence in learned.remarks]
     checks += opinion_checks(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
     followed: Mapping[str, Gating] = {}
@@ -123,6 +120,13 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         calibration=calibration,
         acquired=tuple(each.acquired for each in told),
     )
+
+
+def _remark(plate: Plate, code: str, sentence: str) -> Check:
+    from aqp4flow.cytometry.autogate import FAILING
+
+    verdict = Verdict.FAIL if code in FAILING else Verdict.WARN
+    return Check("plate", plate.name, code, "", "", verdict, f"{sentence[:1].upper()}{sentence[1:]}.")
 
 
 def _placed(

@@ -89,7 +89,7 @@ def test_dark_cells_that_no_valley_parts_are_found_as_a_step() -> None:
     dark, shoulder, bright = draw.normal(1, 0.5, 1_000), draw.triangular(0, 6, 6, 9_000), draw.normal(6, 0.8, 17_000)
     found = dark_population(np.concatenate([dark, shoulder, bright]), zero=0.0)
     assert 0.3 < found.balance() < 2.5
-    assert not found.parted
+    assert found.border == "step"
 
 
 def test_noise_around_no_light_is_no_step_of_cells() -> None:

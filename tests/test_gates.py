@@ -494,6 +494,41 @@ def test_without_bright_cells_it_is_said_and_dark_cells_stay_dark() -> None:
     assert shares(columns, kind, found.gates, "expressing")[0] < 0.01
 
 
+def test_the_living_stay_where_their_dye_is_noise() -> None:
+    """No chance peak on the dark side of the living becomes a population: each of these wells once lost 90 %."""
+    for seed in (0, 10):
+        parts = (cloud(5_000, seed + 2), cloud(5_000, seed + 3, gfp=20_000), cloud(500, seed + 7, gfp=1_500))
+        columns, kind = mixed(*parts, cloud(1_000, seed + 5, dead=True))
+        found = learn_gates([columns], CHANNELS)
+        assert min(shares(columns, kind, found.gates, "live")[:3]) > 0.9
+        assert found.remarks == ()
+
+
+def test_doublets_do_not_pass_for_the_cells() -> None:
+    """A third of the events, each twice as large: more light than any one size of single cells."""
+    sizes = [cloud(4_000, 1), cloud(4_000, 2, gfp=20_000)]
+    columns, kind = mixed(*sizes, cloud(3_500, 4, doublet=True))
+    gates = learn_gates([columns], CHANNELS).gates
+    single, bright, double = shares(columns, kind, gates, "singlets")
+    assert min(single, bright) > 0.9
+    assert double < 0.02
+
+
+def test_a_border_does_not_fall_between_two_steps_of_coarse_integers() -> None:
+    """Light in steps as wide as the dark cells spread: dark and bright cells keep their sides."""
+    draw = np.random.default_rng(3)
+    dark, bright = cloud(6_000, 1), cloud(6_000, 2, gfp=20_000)
+    for part in (dark, bright):
+        part["GFP"] = np.floor(np.maximum(part["GFP"], 0) / 64)
+        part["Live"] = np.floor(np.maximum(draw.normal(90, 60, 6_000), 0) / 64)
+    columns, kind = mixed(dark, bright)
+    gates = learn_gates([columns], CHANNELS).gates
+    assert min(shares(columns, kind, gates, "live")) > 0.85
+    assert shares(columns, kind, gates, "expressing")[0] < 0.03
+    assert shares(columns, kind, gates, "expressing")[1] > 0.8
+    assert shares(columns, kind, gates, "nonexpressing")[0] > 0.8
+
+
 def test_without_dead_cells_the_living_stay() -> None:
     columns, kind = mixed(cloud(4_000, 1), cloud(4_000, 2, gfp=20_000))
     gates = learn_gates([columns], CHANNELS).gates

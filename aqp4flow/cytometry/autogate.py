@@ -28,6 +28,7 @@ _CELLS_INSIDE = 0.985  # share of the cells' own ellipse kept
 _VERTICES = 48
 _STEPS_OUT = 40
 _LEAST_ALONE = 500  # events of a well that show how far dark cells reach
+_PILED_AREA = 0.01  # share of events on the largest area from which they are off scale
 _FEW_LIVE = 0.5  # of the single cells of a plate
 _MIXED = 0.05  # share of the expressing events from which dark ones among them are told
 _SMALLER, _LARGER = 0.66, 1.7  # forward scatter against the main cells': debris lies below, doublets above
@@ -35,6 +36,10 @@ _NO_DIP = 0.95  # of the lower peak's density, likewise the next two
 _HARDLY_A_VALLEY = 0.9
 _NO_VALLEY = 0.3
 _DOUBLET_STEP = 0.35  # on log height/area: two cells side by side halve the ratio (0.69), one cell never falls so far
+
+
+#: Remarks that make a plate's gates unusable.
+FAILING = ("no-expressing", "reporter-no-valley", "few-live")
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,7 @@ def _cells(pool: _Pool, channels: GateChannels) -> Polygon:
 
 @dataclass(frozen=True)
 class _Cloud:
-    """Components of a mixture that are one population: the mean of the brightest, their joint mean and covariance."""
+    """Components of a mixture that are one population: the mean of the heaviest, their joint mean and covariance."""
 
     members: list[int]
     heart: Values
@@ -191,8 +196,9 @@ def _main_cloud(mixture: Mixture) -> _Cloud:
     every = range(len(weights))
     light = weights * 10 ** means[:, 0]
     clouds = [[k for k in every if _near(mixture, k, m) or _runs_on(mixture, k, m)] for m in every]
-    joined = max(clouds, key=lambda cloud: float(light[cloud].sum()))
-    heart = max(joined, key=lambda k: float(light[k]))
+    brightest = max(clouds, key=lambda cloud: float(light[cloud].sum()))
+    heart = max(brightest, key=lambda k: float(weights[k]))
+    joined = clouds[heart]
     share = weights[joined] / weights[joined].sum()
     mean = share @ means[joined]
     spread = means[joined] - mean
@@ -266,8 +272,11 @@ def _distance(point: Values, mean: Values, covariance: Values) -> float:
 def _wedge(pool: _Pool, area: str, height: str) -> Polygon:
     """A wedge around the usual ratio of height to area; its width from where doublets do not reach."""
     x, y = Dimension(area), Dimension(height)
-    positive = (pool.values[x] > 0) & (pool.values[y] > 0)
-    peak, spread = _single_cells(np.log(pool.values[x][positive] / pool.values[y][positive]))
+    usable = (pool.values[x] > 0) & (pool.values[y] > 0)
+    at_top = pool.values[x] == pool.values[x].max()
+    if np.mean(at_top) > _PILED_AREA:  # area off scale, while height is not, tells nothing of width
+        usable &= ~at_top
+    peak, spread = _single_cells(np.log(pool.values[x][usable] / pool.values[y][usable]))
     low, high = math.exp(-peak - 3 * spread), math.exp(-peak + 5 * spread)
     far = 4 * float(pool.values[x].max())
     corners = ((0.0, 0.0), (far, far * low), (far, far * high))
@@ -383,9 +392,12 @@ def _reporter_remarks(dark: Dark, lower: float) -> list[tuple[str, str]]:
     if dark.others < LEAST_SHARE:
         share = f"{100 * max(0.0, dark.others):.2g} %"
         return [("no-expressing", f"no expressing population: {share} of the cells stand apart on the reporter")]
-    if not dark.parted:
-        what = "the dark ones are a step below them, and the border is where that ends"
+    if dark.border == "none":
+        what = "the border rests on the flank of one peak; set the gates by hand, or add wells of untransfected cells"
         return [("reporter-no-valley", f"no valley parts dark from expressing cells on the reporter: {what}")]
+    if dark.border == "step":
+        what = "the border is where the step of dark cells below the expressing ones ends"
+        return [("reporter-step", f"no valley parts dark from expressing cells on the reporter: {what}")]
     mixed = dark.beyond_at(lower) / dark.others
     if mixed <= _MIXED:
         return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -37,20 +38,23 @@ def mode(values: Values) -> float:
     return float(np.median(ordered))
 
 
+Border = Literal["valley", "step", "none"]
+
+
 @dataclass(frozen=True)
 class Dark:
     """The dark population on the scale it was learned on: its peak, its spread below and above it.
 
     On `grid`, from the peak upwards: `beyond` is the share of all events that are dark and lie above the point, `short`
     the share that are not dark and lie below it, `purity` the part of the density there that is dark. `others` is the
-    share of all events that are not dark; `parted` says whether the density falls behind the peak at all.
+    share of all events that are not dark; `border` says what parts them.
     """
 
     peak: float
     below: float
     above: float
     others: float
-    parted: bool
+    border: Border
     grid: Values = field(repr=False)
     beyond: Values = field(repr=False)
     short: Values = field(repr=False)
@@ -112,7 +116,7 @@ def dark_population(
     short = np.cumsum(rest) * step
     purity = own / np.maximum(own + rest, np.finfo(float).tiny)
     purity = np.minimum.accumulate(purity)
-    return Dark(peak, below, above, float(short[-1]), not lowest.bare, grid[at:], beyond, short, purity)
+    return Dark(peak, below, above, float(short[-1]), _bordered(lowest), grid[at:], beyond, short, purity)
 
 
 def _smoothed(ordered: Values, at_floor: bool) -> tuple[Values, Values]:
@@ -209,6 +213,12 @@ class _Lowest:
     peak: int
     valley: int
     bare: bool = False
+
+
+def _bordered(lowest: _Lowest) -> Border:
+    if lowest.valley > lowest.peak:
+        return "valley"
+    return "step" if lowest.bare else "none"
 
 
 def _first_peak(density: Values, at_floor: float, steps: range, apart: int) -> _Lowest:
