@@ -43,6 +43,16 @@ def test_the_border_loses_as_many_as_it_gains(transfected: float, level: float) 
     assert found.others == pytest.approx(transfected, abs=0.02)
 
 
+def test_a_shoulder_goes_on_below_the_valley() -> None:
+    """Dim cells as dense from the dark ones to the bright ones: few are lost but those that hide among dark ones."""
+    draw = np.random.default_rng(9)
+    dark, bright = draw.normal(1.5, 0.35, 10_000), draw.normal(6.5, 0.7, 9_000)
+    dim = draw.uniform(0.8, 6.0, 2_500)
+    border = dark_population(np.concatenate([dark, bright, dim])).balance()
+    gained, lost = np.sum(dark > border), np.sum(dim <= border) + np.sum(bright <= border)
+    assert abs(gained - lost) < 0.075 * 11_500
+
+
 def test_cells_that_are_dark_alone_show_the_tail() -> None:
     """A heavy tail of autofluorescence counts as dark once it was seen alone; without that it passes for dim cells."""
     light, has = cells(60_000, 0.10, tail=0.8, seed=1)
