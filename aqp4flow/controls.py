@@ -47,15 +47,25 @@ def values_of(file: FcsFile, names: Sequence[str], rows: Rows | None = None) -> 
     return matrix if rows is None else matrix[rows]
 
 
+def light_of(file: FcsFile, names: Sequence[str], rows: Rows | None = None) -> Values:
+    """Like `values_of`, without events in which one of the values is NaN or infinite."""
+    values = values_of(file, names, rows)
+    return values[np.isfinite(values).all(axis=1)]
+
+
 def control_of(file: FcsFile, dye: str, detectors: Sequence[str], rows: Rows | None = None) -> Control:
-    """A file as a control for the dye of one detector; events at the top of a detector's range are marked."""
+    """A file as a control for the dye of one detector; events at the top of a detector's range are marked.
+
+    Events in which a value is NaN or infinite are left out and counted.
+    """
     events = file.open_events()
     at_top = np.zeros(file.n_events, np.bool_)
     for name in detectors:
         i = events.index(name)
         at_top |= events.stored(i) >= file.channels[i].range - 1
-    chosen = at_top if rows is None else at_top[rows]
-    return Control(file.path.name, dye, values_of(file, detectors, rows), chosen)
+    chosen, values = at_top if rows is None else at_top[rows], values_of(file, detectors, rows)
+    finite = np.isfinite(values).all(axis=1)
+    return Control(file.path.name, dye, values[finite], chosen[finite], int(np.count_nonzero(~finite)))
 
 
 def estimate(
@@ -127,10 +137,10 @@ def of_plate(
     detectors = [name for name in names if name in dyes]
     cells = {file.path: _cells(file, channels, gated) for file in (*(file for _, file in stained), *unstained)}
     controls = [control_of(file, dye, detectors, cells[file.path]) for dye, file in stained]
-    dark = [values_of(file, detectors, cells[file.path]) for file in unstained]
+    dark = [light_of(file, detectors, cells[file.path]) for file in unstained]
     found = estimate(detectors, controls, np.concatenate(dark) if dark else None, "regression", condition_limit)
     single = [control_of(file, dye, detectors, _single(file, channels, cells[file.path])) for dye, file in stained]
-    dark = [values_of(file, detectors, _single(file, channels, cells[file.path])) for file in unstained]
+    dark = [light_of(file, detectors, _single(file, channels, cells[file.path])) for file in unstained]
     spreads = spreading(single, found.matrix, single_stains.dark_of(np.concatenate(dark)) if dark else None)
     return replace(found, matrix=replace(found.matrix, source="the plate's single stains"), spreading=spreads)
 

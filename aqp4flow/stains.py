@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from aqp4flow.assay.platemap import HEADINGS, read_role
-from aqp4flow.controls import Found, Method, control_of, estimate, light_channels, values_of
+from aqp4flow.controls import Found, Method, control_of, estimate, light_channels, light_of
 from aqp4flow.cytometry import single_stains
 from aqp4flow.errors import SheetError
 from aqp4flow.fcs import FcsFile, read_fcs
@@ -34,7 +34,7 @@ def matrix_from_folder(folder: Path, method: Method) -> Found:
         raise SheetError(f"{folder.name}/", "no row with the role single-stain", "name each control's file and dye")
     names = light_channels(files[stained[0]["file"]].channels)
     _refuse_other_channels(names, files)
-    unstained = np.concatenate([values_of(file, names) for file in dark]) if dark else None
+    unstained = np.concatenate([light_of(file, names) for file in dark]) if dark else None
     dyes = [_dye(row, files[row["file"]], names, unstained) for row in stained]
     detectors = [name for name in names if name in dyes]
     columns = [names.index(name) for name in detectors]
@@ -123,4 +123,4 @@ def _dye(row: Row, file: FcsFile, names: Sequence[str], unstained: Values | None
         return row["dye"]
     if unstained is None:
         raise row.error("no dye is named, and there is no unstained control to tell it by", "fill in the column dye")
-    return single_stains.brightest(names, values_of(file, names), unstained)
+    return single_stains.brightest(names, light_of(file, names), unstained)

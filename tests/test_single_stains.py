@@ -23,7 +23,7 @@ from aqp4flow.cytometry.single_stains import (
     regression,
 )
 from aqp4flow.errors import AnalysisError
-from aqp4flow.fcs import fcs_bytes
+from aqp4flow.fcs import fcs_bytes, read_fcs
 from aqp4flow.model import Channel, Spillover, Values
 from aqp4flow.stains import to_csv
 
@@ -237,6 +237,20 @@ def test_the_matrix_comes_as_csv(tmp_path: Path, call: Callable) -> None:
     for seed, row in enumerate(rows[1:]):
         shift = np.median(light(seed, seed).astype(np.float32).astype(float), axis=0) - dark
         assert [float(cell) for cell in row[1:]] == pytest.approx((shift / shift.max()).tolist(), abs=1e-9)
+
+
+def test_values_that_are_no_numbers_are_left_out_of_a_control_and_counted(tmp_path: Path, call: Callable) -> None:
+    """NaN in thirty events of one tube: the matrix is that of the others, and the tube is named with its count."""
+    good = call("spillover", written(tmp_path, {}), "--json")
+    path = tmp_path / "tube.001"
+    values = np.column_stack([read_fcs(path).events.column(channel.name) for channel in CHANNELS])
+    values[:3000:100, 2] = np.nan
+    path.write_bytes(fcs_bytes(values.astype(np.float32), CHANNELS, {"$CYT": "Test"}))
+    odd = call("spillover", tmp_path, "--json")
+    assert odd.returncode == 0, odd.stderr
+    before, after = (json.loads(done.stdout) for done in (good, odd))
+    assert np.allclose(before["matrix"], after["matrix"], atol=2e-3)
+    assert "30 events with values that are NaN or infinite" in str(after)
 
 
 def test_a_dye_that_is_not_named_is_where_the_control_is_brightest(tmp_path: Path, call: Callable) -> None:

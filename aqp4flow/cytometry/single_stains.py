@@ -50,6 +50,7 @@ class Control:
     dye: str
     values: Values = field(repr=False)
     at_top: NDArray[np.bool_] = field(repr=False)
+    not_finite: int = 0  # events left out because a value is NaN or infinite
 
     @property
     def measured(self) -> Values:
@@ -273,6 +274,9 @@ def doubts(detectors: Sequence[str], controls: Sequence[Control], dark: Values |
     """What the controls themselves give reason to look at before a matrix from them is used."""
     said: list[Doubt] = []
     for row, control in enumerate(_ordered(detectors, controls)):
+        if control.not_finite:
+            message = f"{control.name}: {control.not_finite} events with values that are NaN or infinite are left out"
+            said.append(Doubt("control-not-finite", control.dye, control.not_finite, message))
         other = brightest(detectors, control.values, control.values[:0] if dark is None else dark)
         if other != control.dye:
             message = f"{control.name}, the control for {control.dye}, is brighter in {other}: swapped tubes?"
