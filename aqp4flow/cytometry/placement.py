@@ -15,7 +15,7 @@ from aqp4flow.cytometry.gates import Columns, GateChannels, Rows
 from aqp4flow.model import NAN, Dimension, Values
 
 LEAST_WELLS = 5  # that tell where populations usually lie
-_EVENTS = 8_000  # of a well that are looked at
+_EVENTS = 3_000  # of a well that are looked at
 _LEAST_EVENTS = 100
 _BINS = 160
 _REACH = 0.12  # decades around the cloud's peak that are the cloud's own
