@@ -331,7 +331,8 @@ def _finished(result: StudyResult, results: Path, as_json: bool) -> None:
         for name, place in places.items():
             typer.echo(f"{name:8} {place}")
     for problem in failed:
-        typer.echo(f"{problem.subject}: {problem.message} (limit: {problem.limit})", err=True)
+        limit = f" (limit: {problem.limit})" if problem.limit else ""
+        typer.echo(f"{problem.subject}: {problem.message}{limit}", err=True)
     if not result.fit:
         typer.echo("the run failed its acceptance: the results are written and marked", err=True)
         raise typer.Exit(EXIT_UNFIT)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.definition import Acceptance
-from aqp4flow.cytometry.placement import Placement, Usual, place, usual_place
+from aqp4flow.cytometry.placement import LEAST_WELLS, Placement, Usual, place, usual_place
 from aqp4flow.gating import OwnGates
 from aqp4flow.model import FULLY_STAINED, Check, Dimension, Verdict, Well
 from aqp4flow.plate import Opened, Setting
@@ -49,8 +49,14 @@ def follow(opened: Sequence[Opened], gates: OwnGates, setting: Setting) -> Follo
         message = (
             f"The gate of cells follows the well's cloud: forward scatter {factors.replace(',', ', side scatter')}."
         )
-        subject = f"{one.well.plate}/{one.well.name}"
-        checks.append(Check("well", subject, "gate-moved", factors, "", Verdict.PASS, message))
+        subject, limit = f"{one.well.plate}/{one.well.name}", f"<= {limits.elsewhere_warn:g} spreads"
+        verdict = Verdict.WARN if shift > limits.elsewhere_warn else Verdict.PASS
+        checks.append(Check("well", subject, "gate-moved", factors, limit, verdict, message))
+    if wells and not followed:
+        message = f"Fewer than {LEAST_WELLS} wells show where cells usually lie: no gate followed a well."
+        checks.append(
+            Check("plate", wells[0].well.plate, "follow", 0, f">= {LEAST_WELLS} wells", Verdict.WARN, message)
+        )
     return Followed(followed, tuple(checks))
 
 

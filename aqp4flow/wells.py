@@ -88,12 +88,14 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     checks += opinion_checks(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
     followed: Mapping[str, Gating] = {}
+    moves: list[Check] = []
     if setting.assay.gating.follow and isinstance(gating, OwnGates):
         moved = follow(opened, gating, setting)
-        followed, checks = moved.gates, checks + list(moved.checks)
+        followed, moves = moved.gates, list(moved.checks)
+        checks += moves
     gatings = [followed.get(one.well.name, gating) for one in opened]
     readings, told = _measure_all(opened, gatings, setting, checks)
-    readings, elsewhere = _placed(readings, told, setting, followed)
+    readings, elsewhere = _placed(readings, told, setting, followed, moves)
     checks += elsewhere
     readings, calibration, bead_checks = _with_beads(plate, opened, setting, readings)
     checks += bead_checks
@@ -130,7 +132,11 @@ def _remark(plate: Plate, code: str, sentence: str) -> Check:
 
 
 def _placed(
-    readings: Sequence[Reading], told: Sequence[_Told], setting: Setting, followed: Collection[str]
+    readings: Sequence[Reading],
+    told: Sequence[_Told],
+    setting: Setting,
+    followed: Collection[str],
+    moves: Sequence[Check],
 ) -> tuple[list[Reading], list[Check]]:
     """The readings with flags where populations lie elsewhere than in the plate's other wells; and the checks."""
     wells = [
@@ -140,8 +146,9 @@ def _placed(
     ]
     checks = placement_checks(wells, setting.assay.acceptance, followed)
     flags: dict[str, list[str]] = {}
-    for check in checks:
-        flags.setdefault(check.subject, []).append(check.check)
+    for check in (*moves, *checks):
+        if check.verdict is not Verdict.PASS:
+            flags.setdefault(check.subject, []).append(check.check)
     return [
         replace(reading, flags=(*reading.flags, *flags.get(f"{reading.well.plate}/{reading.well.name}", ())))
         for reading in readings
@@ -233,6 +240,9 @@ def _learn(plate: Plate, opened: Sequence[Opened], setting: Setting) -> Learned:
     """Gates of the plate; wells that may hold cells without the reporter are offered as what is dark."""
     from aqp4flow.cytometry.autogate import learn_gates
 
+    if not any(one.file and one.well.role in FULLY_STAINED and not one.well.excluded for one in opened):
+        hint = "gates are learned from wells with the whole stain: name roles, or the gates of another plate"
+        raise AnalysisError(f"{plate.name}: gates", "no well with the whole stain can be read", hint)
     try:
         dark = _perhaps_dark(opened, setting.channels.reporter)
         return learn_gates(_to_learn_from(opened, setting), setting.channels, dark)

@@ -173,7 +173,9 @@ def test_a_gate_may_follow_its_well_and_that_is_recorded(
     rows = {row["subject"]: row for row in table(tmp_path / "moved" / "checks.csv") if row["check"] == "gate-moved"}
     forward, side = (float(word.strip(" x")) for word in rows["P001/B05"]["value"].split(","))
     assert (forward, side) == (pytest.approx(0.75, abs=0.02), pytest.approx(1.0, abs=0.03))
-    assert rows["P001/B05"]["verdict"] == "pass"
+    assert rows["P001/B05"]["verdict"] == "warn"
+    assert "gate-moved" in moved["flags"]
+    assert {row["verdict"] for subject, row in rows.items() if subject != "P001/B05"} == {"pass"}
 
 
 def test_the_demo_has_no_well_elsewhere(results: Path, table: Callable) -> None:

@@ -308,7 +308,7 @@ def _problem(where: str, detail: dict[str, Any]) -> ConfigError:
         case _:
             message = str(detail["msg"]).removeprefix("Value error, ")
             got = f" (got {detail['input']!r})" if key else ""
-            named = f"{table}{key}: " if location else ""  # a rule between tables names them itself
+            named = f"{f'{table}{key}'.rstrip()}: " if location else ""  # a rule between tables names them itself
             return ConfigError(where, f"{named}{message[:1].lower()}{message[1:]}{got}")
 
 
