@@ -64,6 +64,7 @@ def test_cells_that_are_dark_alone_show_the_tail() -> None:
 
     knowing = dark_population(scale.forward(light), alone=scale.forward(alone))
     assert knowing.others == pytest.approx(0.10, abs=0.01)
+    assert knowing.border == "wells"
     assert wrong(knowing.balance()) < 0.05
     without = dark_population(scale.forward(light))
     assert abs(without.others - 0.10) > abs(knowing.others - 0.10)

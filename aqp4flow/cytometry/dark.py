@@ -38,7 +38,7 @@ def mode(values: Values) -> float:
     return float(np.median(ordered))
 
 
-Border = Literal["valley", "step", "none"]
+Border = Literal["wells", "valley", "step", "none"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Dark:
 
     On `grid`, from the peak upwards: `beyond` is the share of all events that are dark and lie above the point, `short`
     the share that are not dark and lie below it, `purity` the part of the density there that is dark. `others` is the
-    share of all events that are not dark; `border` says what parts them.
+    share of all events that are not dark; `border` says what showed where they part.
     """
 
     peak: float
@@ -116,7 +116,8 @@ def dark_population(
     short = np.cumsum(rest) * step
     purity = own / np.maximum(own + rest, np.finfo(float).tiny)
     purity = np.minimum.accumulate(purity)
-    return Dark(peak, below, above, float(short[-1]), _bordered(lowest), grid[at:], beyond, short, purity)
+    border = _bordered(lowest) if alone is None else "wells"
+    return Dark(peak, below, above, float(short[-1]), border, grid[at:], beyond, short, purity)
 
 
 def _smoothed(ordered: Values, at_floor: bool) -> tuple[Values, Values]:
