@@ -214,7 +214,7 @@ def _near(mixture: Mixture, k: int, main: int) -> bool:
 
 
 def _runs_on(mixture: Mixture, k: int, main: int) -> bool:
-    """Whether the main cells' cloud runs on to `k` without a valley. What lies in two clouds' way tells them apart.
+    """Whether the main cells' cloud runs on to `k` without a valley between.
 
     Cells of another size, larger or smaller in both scatters, may stand a little apart; doublets, twice as large, are
     not theirs. Much smaller ones are debris, unless there is not the least dip before them.
