@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aqp4flow.cytometry import single_stains
 from aqp4flow.cytometry.compensation import condition
-from aqp4flow.cytometry.gates import Columns, GateChannels
+from aqp4flow.cytometry.gates import Columns, GateChannels, larger_than_debris
 from aqp4flow.cytometry.single_stains import Control, Doubt
 from aqp4flow.cytometry.spreading import spreading
 from aqp4flow.errors import AnalysisError
@@ -21,7 +21,6 @@ from aqp4flow.model import NAN, Channel, Spillover, Values
 Method = Literal["populations", "median", "regression"]
 Rows = NDArray[np.intp]
 Gated = Callable[[FcsFile], Rows | None]
-_DEBRIS = 0.4  # of the cells' forward scatter, as when gates are learned
 _SINGLE = 3.0  # spreads of height over area within which an event is one cell
 _NO_LIGHT = ("fsc", "ssc", "fs", "ss", "time", "width", "event", "hdr-t")
 
@@ -150,7 +149,7 @@ def _cells(file: FcsFile, channels: GateChannels, gated: Gated | None) -> Rows:
     inside = gated(file) if gated else None
     if inside is not None and len(inside):
         forward = file.open_events().column(channels.forward)
-        return np.flatnonzero(forward >= _DEBRIS * np.median(forward[inside]))
+        return larger_than_debris(forward, inside)
     from aqp4flow.cytometry.autogate import without_debris
 
     return without_debris(Columns(file.open_events(), None), channels)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aqp4flow.cytometry.gates import Columns, GateChannels, Rows
-from aqp4flow.cytometry.measure import Populations
+from aqp4flow.cytometry.measure import Populations, share_at_top
 from aqp4flow.model import NAN, Channel, Dimension, Events, Values
 
 MOST_BINS = 50
@@ -457,7 +457,7 @@ def judge_ungated(columns: Columns, channels: GateChannels, clock: Clock, limits
     if flow.trace:
         traces.append(replace(flow.trace, ends=np.minimum(flow.trace.ends, n)))
     at_ends = [
-        AtEnd(what, name, "top", "all", _at_top(columns, name, None))
+        AtEnd(what, name, "top", "all", share_at_top(columns, name, None))
         for what, name in (("forward", channels.forward), ("side", channels.side))
     ]
     return Acquired(
@@ -496,7 +496,7 @@ def judge_gated(
     if reporter is not None:
         axis = Dimension(reporter, compensated=True)
         followed += _followed("reporter", reporter, columns.take(axis, thin[0]), thin[0], limits)
-        at_ends.append(AtEnd("reporter", reporter, "top", "expressing", _at_top(columns, reporter, bright)))
+        at_ends.append(AtEnd("reporter", reporter, "top", "expressing", share_at_top(columns, reporter, bright)))
     values, rows = _together(columns.column(Dimension(signal, compensated=True)), thin)
     followed += _followed("signal", signal, values, rows, limits, of_populations=True)
     for what, channel in (("reporter", reporter), ("signal", signal)):
@@ -558,16 +558,6 @@ def timed(acquired: Acquired, clock: Clock) -> Acquired:
         return replace(stretch, begin=begin, end=end)
 
     return replace(acquired, stretches=tuple(map(when, acquired.stretches)), flow=tuple(map(when, acquired.flow)))
-
-
-def _at_top(columns: Columns, name: str, rows: Rows | None) -> float:
-    """Share of events that reach the last step of $PnR; 0 where the range has no end."""
-    top = next(channel.top for channel in columns.events.channels if channel.name == name)
-    raw = columns.raw(name)
-    if raw.max() < top:
-        return 0.0
-    raw = raw if rows is None else raw[rows]
-    return float(np.count_nonzero(raw >= top)) / len(raw) if len(raw) else 0.0
 
 
 def _at_floor(raw: Values, parts: Sequence[Rows]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aqp4flow.cytometry.dark import LEAST_SHARE, Dark, dark_population, mode
-from aqp4flow.cytometry.gates import Columns, GateChannels, inside
+from aqp4flow.cytometry.gates import DEBRIS, Columns, GateChannels, inside, larger_than_debris
 from aqp4flow.cytometry.mixture import Mixture, fit_mixture
 from aqp4flow.cytometry.scale import Scale, Span, border_at, fitted, rounded, spans_of
 from aqp4flow.errors import AnalysisError
@@ -120,16 +120,12 @@ def learn_gates(wells: Iterable[Columns], channels: GateChannels, dark: Iterable
     return Learned((*gates, *split.gates), (*remarks, *split.remarks), split.dark_wells)
 
 
-_DEBRIS = 0.4  # of the cells' forward scatter: dead cells scatter more than that, debris less
-
-
 def without_debris(well: Columns, channels: GateChannels) -> NDArray[np.intp]:
     """Rows of one well's events that are no debris: dead cells stay in, as a viability control needs them."""
     scatter = GateChannels(channels.forward, channels.side)
     gate = _cells(_pooled([well], scatter), scatter)
     forward = well.raw(channels.forward)
-    cells = inside(gate, forward, well.raw(channels.side))
-    return np.flatnonzero(forward >= _DEBRIS * np.median(forward[cells]))
+    return larger_than_debris(forward, inside(gate, forward, well.raw(channels.side)))
 
 
 def _pooled(wells: Iterable[Columns], channels: GateChannels) -> _Pool:
@@ -171,7 +167,7 @@ def _cells(pool: _Pool, channels: GateChannels) -> Polygon:
     points = np.log10(np.column_stack([pool.values[x][positive], pool.values[y][positive]]))
     main = float(_main_cloud(fit_mixture(points, _MOST_COMPONENTS)).heart[0])
     # Again without the debris, which takes the components that the cells' own sizes and doublets need.
-    mixture = fit_mixture(points[points[:, 0] > main + math.log10(_DEBRIS)], _MOST_COMPONENTS)
+    mixture = fit_mixture(points[points[:, 0] > main + math.log10(DEBRIS)], _MOST_COMPONENTS)
     cloud = _main_cloud(mixture)
     edge = 10 ** _edge(mixture, cloud)
     return Polygon("cells", None, x, y, tuple((rounded(a), rounded(b)) for a, b in edge))

@@ -208,6 +208,14 @@ def moved(gate: Gate, factors: Mapping[Dimension, float]) -> Gate:
     return replace(gate, vertices=corners)
 
 
+DEBRIS = 0.4  # of the cells' forward scatter: dead cells scatter more than that, debris less
+
+
+def larger_than_debris(forward: Values, cells: Mask | Rows) -> Rows:
+    """Rows of the events that scatter as much light as cells do, dead ones among them; `cells` are known to."""
+    return np.flatnonzero(forward >= DEBRIS * np.median(forward[cells]))
+
+
 def in_order(gates: Sequence[Gate], where: str) -> tuple[Gate, ...]:
     """The gates, parents first; raises InputError for a missing parent, a circle or a name given twice."""
     by_name: dict[str, Gate] = {}

@@ -122,7 +122,7 @@ def measure(
         nonexpressing=centre(dark, statistic) if compared.nonexpressing else UNKNOWN,
         percent_positive=percent_above(bright, limit),
         background_top=top,
-        at_top=_share_at_top(columns, signal, inside),
+        at_top=share_at_top(columns, signal, inside),
         not_finite=lost,
     )
 
@@ -140,8 +140,14 @@ def percent_above(values: Values, limit: float) -> float:
     return 100.0 * float(np.count_nonzero(values > limit)) / len(values)
 
 
-def _share_at_top(columns: Columns, signal: str, rows: Rows) -> float:
-    """Share of events whose raw signal reaches the last step of $PnR: their true signal is at least that."""
-    top = next(channel.top for channel in columns.events.channels if channel.name == signal)
-    raw = columns.raw(signal)[rows]
+def share_at_top(columns: Columns, name: str, rows: Rows | None) -> float:
+    """Share of events (of all, or of `rows`) whose raw value reaches the last step of $PnR: it is at least that.
+
+    0 without events, and where the range has no end.
+    """
+    top = next(channel.top for channel in columns.events.channels if channel.name == name)
+    raw = columns.raw(name)
+    if not len(raw) or raw.max() < top:
+        return 0.0
+    raw = raw if rows is None else raw[rows]
     return float(np.count_nonzero(raw >= top)) / len(raw) if len(raw) else 0.0
