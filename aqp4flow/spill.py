@@ -76,7 +76,7 @@ def stains_of(
 
 
 def residual_of(
-    opened: Sequence[Opened], acquired: Sequence[Acquired | None], gating: Gating, setting: Setting
+    opened: Sequence[Opened], acquired: Sequence[Acquired | None], gatings: Sequence[Gating], setting: Setting
 ) -> Residual | None:
     """The residual slope of a plate in the first kind of WITHOUT_BINDING that has the events for it.
 
@@ -84,13 +84,13 @@ def residual_of(
     """
     if setting.assay.assay.comparator != "same-well" or not setting.channels.reporter:
         return None
-    pairs = list(zip(opened, acquired, strict=True))
+    every = list(zip(opened, acquired, gatings, strict=True))
     for role in WITHOUT_BINDING:
-        wells = [(one, told) for one, told in pairs if one.well.role is role and not one.well.excluded]
+        wells = [each for each in every if each[0].well.role is role and not each[0].well.excluded]
         if role is Role.NEGATIVE:  # the more serum, the more of its own binding
-            highest = max((one.well.dilution or 0.0 for one, _ in wells), default=0.0)
-            wells = [(one, told) for one, told in wells if (one.well.dilution or 0.0) == highest]
-        slopes = [slope for one, told in wells if (slope := _slope(one, told, gating, setting))]
+            highest = max((one.well.dilution or 0.0 for one, _, _ in wells), default=0.0)
+            wells = [each for each in wells if (each[0].well.dilution or 0.0) == highest]
+        slopes = [slope for one, told, gating in wells if (slope := _slope(one, told, gating, setting))]
         if slopes:
             return Residual(pooled(slopes), role.value, tuple(slopes))
     return None

@@ -74,17 +74,8 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     setting, control_checks = _with_controls(plate, setting, stains)
     opened = [open_well(plate, well, setting) for well in plate.wells]
     checks = file_checks(plate, opened) + control_checks + spillover_checks(plate, setting, opened)
-    gating = setting.gating
-    if gating is not None:
-        checks += gate_checks(plate, gating, opened)
-    else:
-        progress(f"{plate.name}: learning gates")
-        learned = _learn(plate, opened, setting)
-        gating = learned_gates(learned.gates)
-        if learned.dark_wells:
-            message = f"How far dark cells reach on the reporter was seen in {learned.dark_wells} wells without it."
-            checks.append(Check("plate", plate.name, "dark-wells", learned.dark_wells, "", Verdict.PASS, message))
-        checks += [_remark(plate, code, sentence) for code, sentence in learned.remarks]
+    gating, about_gates = _gating_of(plate, opened, setting, progress)
+    checks += about_gates
     checks += opinion_checks(opened, setting.assay.fcs.second_opinion)
     progress(f"{plate.name}: measuring {len(plate.wells)} wells")
     followed: Mapping[str, Gating] = {}
@@ -116,12 +107,27 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
         repairs=tuple(repairs),
         checks=tuple(checks),
         spill=Spill(
-            residual_of(opened, [each.acquired for each in told], gating, setting),
+            residual_of(opened, [each.acquired for each in told], gatings, setting),
             stains or stains_of(plate, setting, progress, gating),
         ),
         calibration=calibration,
         acquired=tuple(each.acquired for each in told),
     )
+
+
+def _gating_of(
+    plate: Plate, opened: Sequence[Opened], setting: Setting, progress: Progress
+) -> tuple[Gating, list[Check]]:
+    """The gates that were named, or those learned from the plate; and what there is to say of them."""
+    if setting.gating is not None:
+        return setting.gating, gate_checks(plate, setting.gating, opened)
+    progress(f"{plate.name}: learning gates")
+    learned = _learn(plate, opened, setting)
+    checks = []
+    if learned.dark_wells:
+        message = f"How far dark cells reach on the reporter was seen in {learned.dark_wells} wells without it."
+        checks.append(Check("plate", plate.name, "dark-wells", learned.dark_wells, "", Verdict.PASS, message))
+    return learned_gates(learned.gates), checks + [_remark(plate, *remark) for remark in learned.remarks]
 
 
 def _remark(plate: Plate, code: str, sentence: str) -> Check:

@@ -129,17 +129,21 @@ def test_a_dying_well_is_flagged_and_an_excluded_or_unstained_one_is_not() -> No
     assert codes([Placed(well, Placement(live=0.71))]) == {}
 
 
-def test_a_shifted_well_of_a_plate_is_flagged_in_the_results(
-    plate: Path, tmp_path: Path, call: Callable, table: Callable
-) -> None:
-    """Scatter of one well is written anew at three quarters; no other well of the plate is flagged."""
-    path = next(plate.glob("*_B05.fcs"))
+def dim(path: Path) -> None:
+    """Write a well anew with forward scatter at three quarters."""
     file = read_fcs(path)
     values = np.column_stack([file.events.column(channel.name) for channel in file.channels])
     for channel in ("FSC-A", "FSC-H"):
         values[:, [c.name for c in file.channels].index(channel)] *= 0.75
     kept = {key: value for key, value in file.keywords.items() if key.upper().startswith(("SPILL", "$SPILL", "WELL"))}
     path.write_bytes(fcs_bytes(values.astype(np.float32), file.channels, kept))
+
+
+def test_a_shifted_well_of_a_plate_is_flagged_in_the_results(
+    plate: Path, tmp_path: Path, call: Callable, table: Callable
+) -> None:
+    """Scatter of one well is written anew at three quarters; no other well of the plate is flagged."""
+    dim(next(plate.glob("*_B05.fcs")))
     assert call("run", plate, "-o", tmp_path / "out", "--until", "wells").returncode in (0, 4)
     flagged = {row["well"] for row in table(tmp_path / "out" / "wells.csv") if "cells-elsewhere" in row["flags"]}
     assert flagged == {"B05"}
@@ -149,19 +153,13 @@ def test_a_gate_may_follow_its_well_and_that_is_recorded(
     plate: Path, tmp_path: Path, call: Callable, table: Callable
 ) -> None:
     """Where assay.toml lets it, the gate of cells moves by the planted factor, and the well counts its cells again."""
-    path = next(plate.glob("*_B05.fcs"))
-    file = read_fcs(path)
-    values = np.column_stack([file.events.column(channel.name) for channel in file.channels])
-    for channel in ("FSC-A", "FSC-H"):
-        values[:, [c.name for c in file.channels].index(channel)] *= 0.75
-    kept = {key: value for key, value in file.keywords.items() if key.upper().startswith(("SPILL", "$SPILL", "WELL"))}
 
     def cells(out: str) -> dict[str, str]:
         assert call("run", plate, "-o", tmp_path / out, "--until", "wells").returncode in (0, 4)
         return next(row for row in table(tmp_path / out / "wells.csv") if row["well"] == "B05")
 
     before = int(cells("before")["n_cells"])
-    path.write_bytes(fcs_bytes(values.astype(np.float32), file.channels, kept))
+    dim(next(plate.glob("*_B05.fcs")))
     fixed = cells("fixed")
     definition = plate.parents[1] / "assay.toml"
     definition.write_text(definition.read_text().replace('[gating]\nsource = "auto"', "[gating]\nfollow = true"))
