@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.definition import Assay
+from aqp4flow.assay.status import decide
 from aqp4flow.model import (
     Check,
     Reactivity,
@@ -59,7 +60,7 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     error = readout.replicate_error(wells.readings)
     rows = readout.combine(wells.readings, error)
     cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives)
-    rows = readout.decide(rows, cutoffs.delta, cutoffs.ratio)
+    rows = decide(rows, cutoffs.delta, cutoffs.ratio)
     rules = Rules(assay.readout.decide, assay.curve.model, assay.titer.draws, assay.seed.value)
     background = [
         reading.expressing.value

@@ -12,6 +12,7 @@ from aqp4flow import tables
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs, cutoff_draws, frey
 from aqp4flow.assay.definition import Acceptance, Cutoff
+from aqp4flow.assay.status import decide
 from aqp4flow.assay.titer import bounded, crossing, endpoint_titer, interpolated_titer
 from aqp4flow.assay.titration import Rules, titrate
 from aqp4flow.cohort.trajectory import Quantity, by_serum, fold, trajectories
@@ -181,7 +182,7 @@ def test_fewer_than_three_negatives_give_no_cut_off() -> None:
     """Two negatives: nothing is interpretable."""
     found = cut_offs(negatives([10, 20]), Cutoff(), "delta", 3)
     assert (found.delta, found.ratio, found.deciding) == (None, None, None)
-    assert readout.decide([row(500)], None, None)[0].status is Status.NOT_INTERPRETABLE
+    assert decide([row(500)], None, None)[0].status is Status.NOT_INTERPRETABLE
 
 
 def test_a_fixed_cut_off_is_taken_as_it_is() -> None:
@@ -197,7 +198,7 @@ def test_a_fixed_cut_off_is_taken_as_it_is() -> None:
 def test_two_criteria_decide(bright: float, dark: float, status: str) -> None:
     """Delta 1500 at ratio 1.6 and delta 750 at ratio 6: against 1000 and 2.0 each meets one criterion."""
     made = readout.combine([reading("A01", bright, dark)], readout.ReplicateError(0, 0, NAN))
-    found = readout.decide(made, CutOff("delta", 1000, "fixed"), CutOff("ratio", 2.0, "fixed"))[0]
+    found = decide(made, CutOff("delta", 1000, "fixed"), CutOff("ratio", 2.0, "fixed"))[0]
     assert found.status.value == status
     assert ("criteria-disagree" in found.flags) == (status == "equivocal")
 
