@@ -52,8 +52,8 @@ class StudyResult:
 # --- wells to titers ------------------------------------------------------------------------------
 
 
-def titrate_plate(wells: PlateWells) -> PlateTiters:
-    """Replicates together, cut-off, status, titers and the plate's acceptance."""
+def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
+    """Replicates together, cut-off, status, titers and the plate's acceptance; `curves` False fits none."""
     from aqp4flow.assay.titration import Rules, titrate
 
     assay = wells.setting.assay
@@ -61,7 +61,8 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     rows = readout.combine(wells.readings, error)
     cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives)
     rows = decide(rows, cutoffs.delta, cutoffs.ratio)
-    rules = Rules(assay.readout.decide, assay.curve.model, assay.titer.draws, assay.seed.value)
+    model = assay.curve.model if curves else ""
+    rules = Rules(assay.readout.decide, model, assay.titer.draws, assay.seed.value)
     background = [
         reading.expressing.value
         for reading in wells.readings

@@ -61,13 +61,12 @@ def cut_offs(rows: Sequence[Reactivity], settings: Cutoff, decide: str, min_nega
 
 
 def cutoff_draws(cutoff: CutOff, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """`count` cut-offs as they would come out with other negatives of the same law; constant when fixed.
+    """`count` cut-offs whose 2.5 and 97.5 % points are 95 % limits of the true one; constant when fixed.
 
-    The mean varies as SD/sqrt(n), the SD as chi-squared with n-1 degrees of freedom.
+    Fiducial: sigma* = SD sqrt((n-1) / chi-squared), mu* = mean + sigma* z / sqrt n.
     """
     if not cutoff.n:
         return np.full(count, cutoff.value)
     factor = (cutoff.value - cutoff.mean) / cutoff.sd if cutoff.sd > 0 else 0.0
-    means = cutoff.mean + cutoff.sd / math.sqrt(cutoff.n) * rng.standard_normal(count)
-    sds = cutoff.sd * np.sqrt(rng.chisquare(cutoff.n - 1, count) / (cutoff.n - 1))
-    return np.asarray(means + factor * sds, np.float64)
+    sigma = cutoff.sd * np.sqrt((cutoff.n - 1) / rng.chisquare(cutoff.n - 1, count))
+    return np.asarray(cutoff.mean + sigma * (rng.standard_normal(count) / math.sqrt(cutoff.n) + factor), np.float64)

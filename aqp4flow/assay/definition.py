@@ -151,9 +151,13 @@ class Cutoff(_Table):
 
 
 class TiterSettings(_Table):
-    """[titer]: how many draws describe the error of an interpolated titer."""
+    """[titer]: how many draws describe the error of an interpolated titer.
+
+    `well_cv`, the lab's own CV of delta between wells in percent, stands in where a plate has no replicates.
+    """
 
     draws: Annotated[int, Field(ge=200, le=20_000)] = 2000
+    well_cv: Annotated[float, Field(gt=0, le=100)] | None = None
 
 
 class CurveSettings(_Table):

@@ -41,23 +41,51 @@ def endpoint_titer(series: Sequence[Reactivity]) -> tuple[Titer | None, list[str
 def crossing(log_dilution: Draws, values: Draws, cutoff: Draws) -> Draws:
     """log2 dilution at which each row of `values` (n_draws, n_dilutions) first falls to its cut-off.
 
-    -inf when the first value is not above the cut-off, +inf when none falls to it. Between two dilutions the
-    read-out is a straight line of log value on log dilution, but never steeper than dilution itself (halving the
-    serum at most halves what is bound), so that a lone value near 0 cannot pull the crossing.
+    -inf when the first value is not above the cut-off, +inf when none falls to it. Between two dilutions log value
+    is the parabola on log dilution through both and the one before (a straight line where there is none before): what
+    is bound levels off towards low dilutions, and a straight line would cut that corner. It is held monotone and never
+    steeper than dilution itself (halving the serum at most halves what is bound), so that a lone value near 0 cannot
+    pull the crossing.
     """
     below = values <= cutoff[:, None]
     first = np.where(below.any(axis=1), below.argmax(axis=1), values.shape[1])
     result = np.where(first == 0, -np.inf, np.inf)
     between = np.flatnonzero((first > 0) & (first < values.shape[1]))
     last = first[between] - 1
-    high, low, level = values[between, last], values[between, last + 1], cutoff[between]
     step = log_dilution[last + 1] - log_dilution[last]
-    level = np.maximum(level, np.finfo(float).tiny)  # a cut-off at or below 0 is crossed at the next dilution
-    reached = np.clip(np.maximum(low, high * 2.0**-step), None, level)
-    steep = np.log(high / np.maximum(reached, np.finfo(float).tiny))
-    share = np.divide(np.log(high / level), steep, out=np.ones_like(steep), where=steep > 0)
-    result[between] = log_dilution[last] + step * np.clip(share, 0, 1)
+    logs = np.log2(np.maximum(values[between], np.finfo(float).tiny))
+    level = np.log2(np.maximum(cutoff[between], np.finfo(float).tiny))  # at or below 0: crossed at the next dilution
+    rows = np.arange(len(between))
+    high, low = logs[rows, last], logs[rows, last + 1]
+    fall = np.minimum(high - np.maximum(low, high - step), step)  # at most as steep as dilution
+    fall = np.maximum(fall, high - level)  # and where that would not reach the cut-off, the next dilution does
+    start = _slope_at_last(log_dilution, logs, last, fall / step)
+    result[between] = log_dilution[last] + step * _share(start * step, fall, high - level)
     return result
+
+
+def _slope_at_last(log_dilution: Draws, logs: Draws, last: NDArray[np.intp], slope: Draws) -> Draws:
+    """How steeply the curve falls at `last`, in doublings a doubling, by the parabola through the point before.
+
+    Limited so that the parabola neither turns round nor gets steeper than dilution at its end; `slope` is the fall of
+    the straight line.
+    """
+    before = np.maximum(last - 1, 0)
+    width, step = log_dilution[last] - log_dilution[before], log_dilution[last + 1] - log_dilution[last]
+    rows = np.arange(len(last))
+    earlier = np.divide(logs[rows, before] - logs[rows, last], width, out=slope.copy(), where=last > 0)
+    parabola = (earlier * step + slope * width) / (step + width)
+    return np.clip(parabola, np.maximum(0.0, 2 * slope - 1), np.maximum(np.minimum(2 * slope, 1.0), slope))
+
+
+def _share(start: Draws, fall: Draws, wanted: Draws) -> Draws:
+    """Where on the way from 0 to 1 a parabola that begins with slope `start` and falls by `fall` has fallen by `wanted`.
+
+    wanted = start x + (fall - start) x^2, in the form of its root that stays exact where the parabola is a line.
+    """
+    root = np.sqrt(np.maximum(start**2 + 4 * (fall - start) * wanted, 0.0))
+    share = np.divide(2 * wanted, start + root, out=np.ones_like(wanted), where=start + root > 0)
+    return np.clip(share, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -77,22 +105,37 @@ def interpolated_titer(series: Sequence[Reactivity], cutoff: CutOff, cutoffs: Dr
     if not rows:
         return None
     log_dilution = np.log2([row.dilution for row in rows])
-    values = np.array([[value_of(row, cutoff.readout) for row in rows]])
-    point = float(crossing(log_dilution, values, np.array([cutoff.value]))[0])
-    errors = np.array([_standard_error(_estimate(row, cutoff.readout)) for row in rows])
+    zero = _NOTHING.get(cutoff.readout, 0.0)
+    found = [_estimate(row, cutoff.readout) for row in rows]
+    values = np.array([[estimate.value - zero for estimate in found]])
+    point = float(crossing(log_dilution, values, np.array([cutoff.value - zero]))[0])
     name = zlib.crc32(f"{rows[0].plate}/{rows[0].serum}".encode())
     noise = np.random.default_rng([seed, name]).standard_normal((len(cutoffs), len(rows)))
-    draws = crossing(log_dilution, values + errors * noise, cutoffs)
+    draws = crossing(log_dilution, values + noise * _standard_errors(found, noise), cutoffs - zero)
     return Interpolated(bounded(point, draws, rows[0].dilution, rows[-1].dilution), draws)
 
 
+#: What a read-out comes to when nothing is bound: there a fold of 1, else 0. Logarithms are taken of what lies above it.
+_NOTHING = {"ratio": 1.0, "index": 1.0}
+
+
 def _estimate(row: Reactivity, readout: str) -> Estimate:
+    """The read-out with its limits; an index has those of the ratio, in proportion."""
+    if readout == "index":
+        scale = row.index / row.ratio.value
+        return Estimate(row.index, row.ratio.low * scale, row.ratio.high * scale)
     return row.delta if readout == "delta" else row.ratio
 
 
-def _standard_error(estimate: Estimate) -> float:
-    width = estimate.high - estimate.low
-    return width / (2 * Z) if width > 0 else 0.0
+def _standard_errors(found: Sequence[Estimate], noise: Draws) -> Draws:
+    """Standard error of each read-out on the side to which its `noise` points: limits need not be symmetric.
+
+    A side without a limit has the width of the other; without any there is no error to draw.
+    """
+    down = np.array([estimate.value - estimate.low for estimate in found])
+    up = np.array([estimate.high - estimate.value for estimate in found])
+    down, up = np.where(np.isnan(down), up, down), np.where(np.isnan(up), down, up)
+    return np.nan_to_num(np.where(noise < 0, down, up)) / Z
 
 
 def bounded(point: float, draws: Draws, first: float, last: float) -> Titer:

@@ -16,7 +16,7 @@ from aqp4flow.model import Curve, Reactivity, Titer, Titration
 
 @dataclass(frozen=True)
 class Rules:
-    """How titers are read: the deciding read-out, the curve's model, and the law of random draws."""
+    """How titers are read: the deciding read-out, the curve's model (empty: no curve), the law of random draws."""
 
     readout: str
     model: str
@@ -87,7 +87,7 @@ def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> lis
 def _curve(series: Sequence[Reactivity], background: Sequence[float], model: str) -> tuple[Curve | None, list[str]]:
     """The dilution curve of the expressing cells; wells without serum stand at infinite dilution."""
     measured = [row for row in series if not math.isnan(row.mfi_expressing)]
-    if len(measured) < 2:
+    if len(measured) < 2 or not model:
         return None, []
     dilutions = [row.dilution for row in measured] + [math.inf] * len(background)
     return fit_curve(dilutions, [row.mfi_expressing for row in measured] + list(background), model)

@@ -1,0 +1,1 @@
+"""How well the limits hold: plates with planted truth measured by the product, and what came out, counted."""
