@@ -66,6 +66,20 @@ def demo(
 
 
 @app.command()
+def simulate(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where to put the tables.")],
+    grid: Annotated[str, typer.Option(metavar="NAME", help="Which grid: standard, readings or tiny.")] = "standard",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the simulated plates there, as studies.")] = False,
+    processes: Annotated[int | None, typer.Option(min=1, help="How many at a time (one a core).")] = None,
+) -> None:
+    """Plant truth on a grid of plates, measure them, and count how often the limits hold it."""
+    from aqp4flow.accuracy import door
+
+    door.simulate(door.grid_called(grid), out, processes, keep, _say)
+    typer.echo(str(out / door.PAGE))
+
+
+@app.command()
 def check(
     study: Annotated[Path, typer.Argument(help="A study folder, or one plate's folder.")],
     assay: Annotated[Path | None, typer.Option(help="The assay definition, when it lies elsewhere.")] = None,

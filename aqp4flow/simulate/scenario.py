@@ -27,7 +27,8 @@ class Scenario:
     all of a well's light of the secondary, `pipetting` one on its dilution; `carried` lets that error go on to all
     further dilutions of a series, as in serial dilution. `own_shift` is the spread between sera of light on expressing
     cells that is not specific, a share of what a usual serum binds non-specifically; its law is normal, or exponential
-    where `skewed` (both reading level only). `strength` is the range of half dilutions, `settings` what the assay definition says of tables and keys.
+    where `skewed` (both reading level only). `strength` is the range of half dilutions, `settings` what the assay definition says of tables and keys. `events_too`:
+    the cell is tried at the event level as well.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Scenario:
     negatives: int = 10
     clones: int = 1
     strength: tuple[float, float] = (0.15, 400.0)
+    events_too: bool = True
     settings: dict[str, dict[str, str | float]] = field(default_factory=dict)
 
     @property
@@ -154,24 +156,24 @@ _BASE = Scenario("base")
 _VARIED: tuple[Scenario, ...] = (
     _BASE,
     replace(_BASE, name="steps of 2", ladder=tuple(10.0 * 2**step for step in range(10))),
-    replace(_BASE, name="steps of 3", ladder=tuple(10.0 * 3**step for step in range(8))),
+    replace(_BASE, name="steps of 3", events_too=False, ladder=tuple(10.0 * 3**step for step in range(8))),
     replace(_BASE, name="steps of 10", ladder=tuple(10.0**step for step in range(1, 6))),
     replace(_BASE, name="mixed steps", ladder=(5.0, 10.0, 32.0, 100.0, 320.0, 1000.0, 10_000.0)),
     replace(_BASE, name="1 replicate", replicates=1),
-    replace(_BASE, name="1 replicate, well_cv declared", replicates=1, settings={"titer": {"well_cv": 8.0}}),
+    replace(_BASE, name="1 replicate, well_cv declared", events_too=False, replicates=1, settings={"titer": {"well_cv": 8.0}}),
     replace(_BASE, name="3 replicates", replicates=3),
     replace(_BASE, name="300 events", events=300),
     replace(_BASE, name="12,000 events", events=12_000),
-    replace(_BASE, name="well error 5 %", well_error=0.04, pipetting=0.03),
-    replace(_BASE, name="well error 15 %", well_error=0.10, pipetting=0.11),
+    replace(_BASE, name="well error 5 %", events_too=False, well_error=0.04, pipetting=0.03),
+    replace(_BASE, name="well error 15 %", events_too=False, well_error=0.10, pipetting=0.11),
     replace(_BASE, name="well error 25 %", well_error=0.18, pipetting=0.17),
-    replace(_BASE, name="error carried along", carried=True),
+    replace(_BASE, name="error carried along", events_too=False, carried=True),
     replace(_BASE, name="3 negatives", negatives=3),
-    replace(_BASE, name="20 negatives", negatives=20),
-    replace(_BASE, name="skewed negatives", skewed=True),
+    replace(_BASE, name="20 negatives", events_too=False, negatives=20),
+    replace(_BASE, name="skewed negatives", events_too=False, skewed=True),
     replace(_BASE, name="fixed cut-off", settings={"cutoff": {"rule": "fixed", "delta": 400.0, "ratio": 1.5}}),
     replace(_BASE, name="ratio decides", settings={"readout": {"decide": "ratio"}}),
-    replace(_BASE, name="index decides", settings={"readout": {"decide": "index"}}),
+    replace(_BASE, name="index decides", events_too=False, settings={"readout": {"decide": "index"}}),
     replace(_BASE, name="non-specific x 4", nonspecific=4.0),
     replace(_BASE, name="10 % transfected", transfected=0.10),
     replace(_BASE, name="5 clones", clones=5),
