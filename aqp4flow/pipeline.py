@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
+from aqp4flow.assay.declared import declared_checks, error_or_declared
 from aqp4flow.assay.definition import Assay
 from aqp4flow.assay.status import decide
 from aqp4flow.model import (
@@ -58,7 +59,8 @@ def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
 
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
-    rows = readout.combine(wells.readings, error)
+    known = error_or_declared(error, assay.titer.well_cv)
+    rows = readout.combine(wells.readings, known)
     cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives)
     rows = decide(rows, cutoffs.delta, cutoffs.ratio)
     model = assay.curve.model if curves else ""
@@ -68,10 +70,18 @@ def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
         for reading in wells.readings
         if reading.well.role is Role.SECONDARY_ONLY and reading.usable and reading.well.cells != "control"
     ]
-    titrations = titrate(rows, cutoffs, background, rules)
+    titrations = [t if known.df else _counting_only(t) for t in titrate(rows, cutoffs, background, rules)]
     judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error)
     checks = acceptance.accept(judged, assay.acceptance)
+    checks += declared_checks(wells.plate.name, error, assay.titer.well_cv)
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
+
+
+def _counting_only(titration: Titration) -> Titration:
+    """Without replicates, and without a CV that the lab declares, limits are too narrow by the error between wells."""
+    return (
+        titration if titration.titer is None else replace(titration, flags=(*titration.flags, "limits-counting-only"))
+    )
 
 
 # --- titers to patients ---------------------------------------------------------------------------

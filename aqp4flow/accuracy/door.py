@@ -113,9 +113,10 @@ def report(grid: Grid, done: Sequence[tuple[_Task, list[Verdicts]]]) -> dict[str
         coverage += here
         ends += reached
     calls = tally.call_table([(task.level, call) for task, plates in done for one in plates for call in one.calls])
-    screened = (calls[0], [row for row in calls[1] if row[0] == CALLS])
-    if screened[1]:
-        pages += ["## Calls\n", tally.call_markdown(screened)]
+    for level, title in ((CALLS, "Calls by planted strength"), (READINGS, "Further negative sera")):
+        rows = [row for row in calls[1] if row[0] == level]
+        if rows:
+            pages += [f"## {title}\n", tally.call_markdown((calls[0], rows), cells=level == READINGS)]
     return {
         "coverage.csv": to_csv(tally.coverage_table(coverage)),
         "endpoints.csv": to_csv(tally.endpoint_table(ends)),

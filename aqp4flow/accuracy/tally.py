@@ -177,14 +177,16 @@ def _percent(c: Coverage) -> str:
     return text if WANTED[0] <= c.percent <= WANTED[1] else f"**{text}**"
 
 
-def call_markdown(table: Table) -> str:
-    """A row a planted strength: shares called, in percent, with Wilson's limits."""
+def call_markdown(table: Table, cells: bool = False) -> str:
+    """A row a planted strength (or a cell): shares called, in percent, with Wilson's limits."""
     lines = [
-        "| half dilution | n | positive | equivocal | negative | delta above Frey's cut-off | above mean + 3 SD |",
+        f"| {'cell' if cells else 'half dilution'} | n | positive | equivocal | negative | delta above Frey's cut-off "
+        "| above mean + 3 SD |",
         "|---|" + "---:|" * 6,
     ]
-    for _, _, strength, n, *counts in table[1]:
-        words = ["negative serum" if not strength else number(float(strength))] + [str(n)]
+    for _, cell, strength, n, *counts in table[1]:
+        named = str(cell) if cells else number(float(strength or 0)) if strength else "negative serum"
+        words = [named, str(n)]
         for count in counts:
             low, high = share_limits(int(count or 0), int(n or 0))
             words.append(f"{100 * int(count or 0) / int(n or 1):.1f} ({low:.1f}-{high:.1f})")

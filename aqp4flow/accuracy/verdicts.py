@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from aqp4flow.cohort.trajectory import by_serum, trajectories
-from aqp4flow.model import Bound, Reactivity, Status, Titer, TrajectoryPoint, Visit
+from aqp4flow.model import Bound, Reactivity, Status, Titer, Visit
 from aqp4flow.pipeline import PlateTiters
 from aqp4flow.simulate.scenario import VISITS, PlantedPlate, PlantedSerum
 
-QUANTITIES = ("delta", "titer", "fold")
+#: `fold` is judged by concentrations, `titer-fold` by the true titers of both visits.
+QUANTITIES = ("delta", "titer", "fold", "titer-fold")
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,11 @@ def _delta(cell: str, true: PlantedSerum, row: Reactivity) -> Verdict:
     side = -1 if delta < row.delta.low else 1 if delta > row.delta.high else 0
     if not (delta > 0 and row.delta.low > 0):
         return Verdict(cell, "delta", side)
-    return Verdict(
-        cell, "delta", side, math.log(row.delta.value / delta), math.log(row.delta.high / row.delta.low)
-    )
+    return Verdict(cell, "delta", side, math.log(row.delta.value / delta), math.log(row.delta.high / row.delta.low))
 
 
 def _bounded(cell: str, quantity: str, found: Titer, true: float) -> Verdict:
-    """A titer or fold against its truth. Beyond a bound the truth is where it is said to be; an open side has no end."""
+    """A titer or fold against its truth: with a bound, what lies beyond it is as was said; an open side has no end."""
     low = 0.0 if math.isnan(found.low) else found.low
     high = math.inf if math.isnan(found.high) else found.high
     if found.bound is Bound.BELOW:
@@ -127,23 +126,18 @@ def _folds(cell: str, planted: PlantedPlate, found: PlateTiters, seed: int) -> t
         for visit in VISITS
         if serum.name.endswith(visit)
     ]
-    concentrations = {serum.name: serum.concentration for serum in planted.sera}
+    truth = {serum.name: serum for serum in planted.sera}
     points = trajectories(visits, by_serum(found.titrations, found.rows), "titer", seed)
+    later = [point for point in points if not point.visit.baseline]
     verdicts: list[Verdict] = []
-    unknown = 0
-    for point in points:
-        if point.visit.baseline:
-            continue
+    for point in later:
+        now, before = truth[point.visit.serum], truth[f"{point.visit.patient}-{VISITS[0]}"]
         if point.fold is None:
-            unknown += 1
             continue
-        base = f"{point.visit.patient}-{VISITS[0]}"
-        verdicts.append(_bounded(cell, "fold", point.fold, _ratio(point, concentrations, base)))
-    return verdicts, unknown
-
-
-def _ratio(point: TrajectoryPoint, concentrations: dict[str, float], base: str) -> float:
-    return concentrations[point.visit.serum] / concentrations[base]
+        verdicts.append(_bounded(cell, "fold", point.fold, now.concentration / before.concentration))
+        if 0 < now.titer < math.inf and 0 < before.titer < math.inf:
+            verdicts.append(_bounded(cell, "titer-fold", point.fold, now.titer / before.titer))
+    return verdicts, sum(point.fold is None for point in later)
 
 
 def _calls(cell: str, truth: dict[str, PlantedSerum], found: PlateTiters) -> Iterable[Call]:

@@ -79,7 +79,7 @@ def _slope_at_last(log_dilution: Draws, logs: Draws, last: NDArray[np.intp], slo
 
 
 def _share(start: Draws, fall: Draws, wanted: Draws) -> Draws:
-    """Where on the way from 0 to 1 a parabola that begins with slope `start` and falls by `fall` has fallen by `wanted`.
+    """Where, from 0 to 1, a parabola that begins with slope `start` and falls by `fall` has fallen by `wanted`.
 
     wanted = start x + (fall - start) x^2, in the form of its root that stays exact where the parabola is a line.
     """
@@ -115,7 +115,7 @@ def interpolated_titer(series: Sequence[Reactivity], cutoff: CutOff, cutoffs: Dr
     return Interpolated(bounded(point, draws, rows[0].dilution, rows[-1].dilution), draws)
 
 
-#: What a read-out comes to when nothing is bound: there a fold of 1, else 0. Logarithms are taken of what lies above it.
+#: What a read-out comes to when nothing is bound: a ratio is 1 then, all else 0. Logarithms are of what lies above.
 _NOTHING = {"ratio": 1.0, "index": 1.0}
 
 
@@ -142,7 +142,7 @@ def bounded(point: float, draws: Draws, first: float, last: float) -> Titer:
     """A titer with limits from a log2 crossing and its draws; beyond the ladder only the tested extreme is known."""
     low, high = (log2_quantile(draws, q) for q in (0.025, 0.975))
     if point == -np.inf:
-        return Titer(first, Bound.BELOW, NAN, max(first, high) if math.isfinite(high) else first)
+        return Titer(first, Bound.BELOW, NAN, max(first, high) if math.isfinite(high) else NAN)
     if point == np.inf:
         return Titer(last, Bound.ABOVE, min(last, low) if math.isfinite(low) and low > 0 else NAN, NAN)
     return Titer(float(2**point), Bound.EXACT, low if low > 0 else NAN, high if math.isfinite(high) else NAN)

@@ -173,9 +173,10 @@ def _true_cutoff(rng: np.random.Generator, scenario: Scenario, pool: _Pool, fact
     for _ in range(40):
         serum = Serum("", Role.NEGATIVE, 0.0, nonspecific(rng, scenario))
         both = pool.light(serum, SCREENING)
-        (bright, dark), (a, b) = [float(np.median(light)) for light in both], [
-            _error_of_median(rng, light, count) for light, count in zip(both, n, strict=True)
-        ]
+        (bright, dark), (a, b) = (
+            [float(np.median(light)) for light in both],
+            [_error_of_median(rng, light, count) for light, count in zip(both, n, strict=True)],
+        )
         if scenario.decide == "delta":
             reads.append(bright - dark)
             variances.append((a**2 + b**2) * math.exp(2 * scenario.well_error**2))
@@ -196,9 +197,7 @@ def _error_of_median(rng: np.random.Generator, light: Values, count: float) -> f
 # --- files ------------------------------------------------------------------------------------------
 
 
-def _files(
-    scenario: Scenario, name: str, day: _Day, wells: list[PanelWell], start: int
-) -> Iterator[tuple[str, bytes]]:
+def _files(scenario: Scenario, name: str, day: _Day, wells: list[PanelWell], start: int) -> Iterator[tuple[str, bytes]]:
     table = io.StringIO()
     table.write("well,file,role,serum,dilution,replicate\n")
     carried: dict[tuple[str, int], float] = {}

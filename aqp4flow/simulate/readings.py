@@ -85,7 +85,7 @@ def _true_cutoff(rng: np.random.Generator, scenario: Scenario, rule: Rule) -> fl
 
 def nonspecific_many(rng: np.random.Generator, scenario: Scenario, count: int) -> Values:
     """Non-specific binding of many sera."""
-    return scenario.nonspecific * np.exp(rng.uniform(*np.log((0.45, 2.25)), count))
+    return np.asarray(scenario.nonspecific * np.exp(rng.uniform(math.log(0.45), math.log(2.25), count)), np.float64)
 
 
 def own_shifts(rng: np.random.Generator, scenario: Scenario, count: int) -> Values:

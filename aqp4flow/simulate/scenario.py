@@ -1,7 +1,7 @@
 """Kinds of plates to be tried: what is varied, what is planted, and which kinds make up a grid.
 
-A scenario is one cell of the difficulty grid. `reading level` plants medians of wells, `event level` cells and files;
-both plant the sera of `planted_sera`.
+A scenario is one cell of the difficulty grid. At the reading level medians of wells are planted, at the event level
+cells and files; both plant the sera of `planted_sera`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Scenario:
     all of a well's light of the secondary, `pipetting` one on its dilution; `carried` lets that error go on to all
     further dilutions of a series, as in serial dilution. `own_shift` is the spread between sera of light on expressing
     cells that is not specific, a share of what a usual serum binds non-specifically; its law is normal, or exponential
-    where `skewed` (both reading level only). `strength` is the range of half dilutions, `settings` what the assay definition says of tables and keys. `events_too`:
-    the cell is tried at the event level as well.
+    where `skewed` (both reading level only). `strength` is the range of half dilutions, `settings` what the assay
+    definition says of tables and keys. `events_too`: the cell is tried at the event level as well.
     """
 
     name: str
@@ -113,7 +113,9 @@ def planted_sera(rng: np.random.Generator, scenario: Scenario) -> list[Serum]:
         for visit, change in zip(VISITS, (1.0, fold), strict=True):
             concentration = half * change * half_concentration(clones)
             name = f"S{number}-{visit}"
-            sera.append(Serum(name, Role.SAMPLE, concentration, nonspecific(rng, scenario), clones, f"S{number}", visit))
+            sera.append(
+                Serum(name, Role.SAMPLE, concentration, nonspecific(rng, scenario), clones, f"S{number}", visit)
+            )
     return sera
 
 
@@ -160,7 +162,13 @@ _VARIED: tuple[Scenario, ...] = (
     replace(_BASE, name="steps of 10", ladder=tuple(10.0**step for step in range(1, 6))),
     replace(_BASE, name="mixed steps", ladder=(5.0, 10.0, 32.0, 100.0, 320.0, 1000.0, 10_000.0)),
     replace(_BASE, name="1 replicate", replicates=1),
-    replace(_BASE, name="1 replicate, well_cv declared", events_too=False, replicates=1, settings={"titer": {"well_cv": 8.0}}),
+    replace(
+        _BASE,
+        name="1 replicate, well_cv declared",
+        events_too=False,
+        replicates=1,
+        settings={"titer": {"well_cv": 8.0}},
+    ),
     replace(_BASE, name="3 replicates", replicates=3),
     replace(_BASE, name="300 events", events=300),
     replace(_BASE, name="12,000 events", events=12_000),

@@ -1,0 +1,28 @@
+"""The lab's own error between wells, where a plate has no replicates to tell it."""
+
+from __future__ import annotations
+
+import math
+
+from aqp4flow.assay.readout import ReplicateError
+from aqp4flow.model import NAN, Check, Verdict
+
+_KNOWN = 1_000_000  # degrees of freedom of a number that is taken as known
+
+
+def error_or_declared(error: ReplicateError, well_cv: float | None) -> ReplicateError:
+    """The plate's replicate error, or the CV of delta between wells (percent) that the lab declares, if there is none.
+
+    A CV is turned into a standard deviation of the logarithm as for a log-normal law: sqrt(ln(1 + CV^2)).
+    """
+    if error.df or well_cv is None:
+        return error
+    return ReplicateError(math.sqrt(math.log1p((well_cv / 100) ** 2)), _KNOWN, NAN)
+
+
+def declared_checks(plate: str, error: ReplicateError, well_cv: float | None) -> list[Check]:
+    """A row that says so where the declared CV stood in."""
+    if error.df or well_cv is None:
+        return []
+    message = f"Limits hold a CV of {well_cv:g} % between wells, declared in [titer] well_cv: the plate tells none."
+    return [Check("plate", plate, "well-cv-declared", well_cv, "", Verdict.PASS, message)]
