@@ -6,7 +6,7 @@ Wings hand these to one another through `pipeline`; none imports another wing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -321,6 +321,35 @@ def log2_quantile(draws: Values, q: float) -> float:
     """A quantile of log2 draws, on the linear scale; an order statistic, so infinite draws stay infinite."""
     ordered = np.sort(draws)
     return float(2.0 ** ordered[int(np.clip(round(q * (len(ordered) - 1)), 0, len(ordered) - 1))])
+
+
+def mean_titer(parts: Sequence[tuple[Titer, Values]]) -> tuple[Titer, Values] | None:
+    """The mean on the log scale of titers of one serum (at least one), each with its log2 draws; and its draws.
+
+    The mean of a value and a `<` is itself a `<`; a `<` and a `>` together say nothing: None.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    bound = mean_bound([titer.bound for titer, _ in parts])
+    if bound is None:
+        return None
+    value = 2.0 ** float(np.mean([math.log2(titer.value) for titer, _ in parts]))
+    draws = np.mean([draw for _, draw in parts], axis=0)
+    low, high = (log2_quantile(draws, q) for q in (0.025, 0.975))
+    titer = Titer(
+        value,
+        bound,
+        NAN if bound is Bound.BELOW or not low > 0 else low,
+        NAN if bound is Bound.ABOVE or not math.isfinite(high) else high,
+    )
+    return titer, draws
+
+
+def mean_bound(bounds: Sequence[Bound]) -> Bound | None:
+    """The bound of a mean: that of any bounded part; None when parts are bounded on both sides."""
+    if {Bound.BELOW, Bound.ABOVE} <= set(bounds):
+        return None
+    return next((bound for bound in bounds if bound is not Bound.EXACT), Bound.EXACT)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
@@ -12,6 +13,7 @@ from aqp4flow.assay.status import decide
 from aqp4flow.model import (
     Check,
     Reactivity,
+    Reading,
     Role,
     Titration,
     TrajectoryPoint,
@@ -20,6 +22,9 @@ from aqp4flow.model import (
 )
 from aqp4flow.spill import spill_checks
 from aqp4flow.wells import PlateWells
+
+if TYPE_CHECKING:
+    from aqp4flow.assay.titration import Rules
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class StudyResult:
 
 def titrate_plate(wells: PlateWells) -> PlateTiters:
     """Replicates together, cut-off, status, titers and the plate's acceptance."""
-    from aqp4flow.assay.titration import Rules, titrate
+    from aqp4flow.assay.titration import Rules, confirmed, titrate
 
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
@@ -68,9 +73,37 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
         if reading.well.role is Role.SECONDARY_ONLY and reading.usable and reading.well.cells != "control"
     ]
     titrations = titrate(rows, cutoffs, background, rules)
-    judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error)
+    if assay.titer.replicates == "separate":
+        titrations = _by_replicate(wells.readings, titrations, cutoffs, error, rules)
+    titrations = [confirmed(titration, assay.titer.least) for titration in titrations]
+    judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error, wells.checks)
     checks = acceptance.accept(judged, assay.acceptance)
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
+
+
+def _by_replicate(
+    readings: Sequence[Reading],
+    pooled: Sequence[Titration],
+    cutoffs: CutOffs,
+    error: readout.ReplicateError,
+    rules: Rules,
+) -> list[Titration]:
+    """The titrations with titers read from each replicate's own series; curves stay those of the pooled series."""
+    from aqp4flow.assay.replicatetiters import averaged, replicate_series
+    from aqp4flow.assay.titration import titrate
+
+    parts: dict[str, list[Titration]] = {}
+    tested: dict[str, list[Reactivity]] = {}
+    for number, series in enumerate(replicate_series(readings), 1):
+        rows = decide(readout.combine(series, error), cutoffs.delta, cutoffs.ratio)
+        # Draws start from a serum's name: those of its replicates must not be the same.
+        named = [replace(row, serum=f"{row.serum} {number}") for row in rows]
+        for row, found in zip(rows, named, strict=True):
+            tested.setdefault(row.serum, []).append(found)
+        by_name = {titration.serum: titration for titration in titrate(named, cutoffs, [], rules)}
+        for serum in dict.fromkeys(row.serum for row in rows):
+            parts.setdefault(serum, []).append(by_name[f"{serum} {number}"])
+    return [averaged(one, parts[one.serum], tested[one.serum]) for one in pooled]
 
 
 # --- titers to patients ---------------------------------------------------------------------------

@@ -118,6 +118,20 @@ def _beside(forward: str, ending: str, there: Sequence[Channel]) -> str | None:
     return name if forward.endswith("-A") and any(channel.name == name for channel in there) else None
 
 
+def in_order_of_acquisition(plate: Plate) -> tuple[list[Well], bool]:
+    """The wells as they were acquired, and whether their files tell: each begins at a time of its own.
+
+    Where they do not, a plate is taken to be read row by row.
+    """
+    files = [plate.files[well.file] for well in plate.wells]
+    begins = [file.acquired.begin if isinstance(file, FcsFile) else None for file in files]
+    known = [begin for begin in begins if begin is not None]
+    if len(known) == len(begins) and len(set(known)) == len(begins):
+        timed = sorted(zip(known, plate.wells, strict=True), key=lambda pair: pair[0])
+        return [well for _, well in timed], True
+    return sorted(plate.wells, key=lambda well: (well.name[:1], len(well.name), well.name)), False
+
+
 @dataclass(frozen=True)
 class Opened:
     """A well's file, or why it could not be read."""

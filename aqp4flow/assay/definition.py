@@ -151,8 +151,14 @@ class Cutoff(_Table):
 
 
 class TiterSettings(_Table):
-    """[titer]: how many draws describe the error of an interpolated titer."""
+    """[titer]: how replicates make one titer, what confirms a serum, how many draws describe a titer's error.
 
+    `pooled`: one series of the replicates' means; `separate`: a titer a replicate, averaged on the log scale. `least`
+    is the endpoint a serum must reach to count as confirmed.
+    """
+
+    replicates: Literal["pooled", "separate"] = "pooled"
+    least: Positive | None = None
     draws: Annotated[int, Field(ge=200, le=20_000)] = 2000
 
 
@@ -182,6 +188,8 @@ class Acceptance(_Table):
     viable_percent: Annotated[float, Field(ge=0, le=100)] = 70.0
     condition_limit: Positive = 20.0
     min_negatives: Annotated[int, Field(ge=3)] = 3
+    negative_cv: Positive = 20.0
+    failed_wells_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
 
 
 Percent = Annotated[float, Field(gt=0, le=100)]
