@@ -279,3 +279,35 @@ def test_a_plate_with_too_many_failed_wells_is_unfit() -> None:
     assert "H01" in found["wells"][0].message
     assert (found["events"][0].value, found["events"][0].verdict.value) == (150, "warn")
     assert checks([poor, *good])["wells"][0].verdict.value == "pass"
+
+
+def overwrite(target: Path, source: Path, share: float) -> None:
+    """The first events of one simulated file (seven float32 a row) become those of another, in place."""
+
+    def data(content: bytes) -> tuple[int, int]:
+        begin, end = (int(content[place : place + 8]) for place in (26, 34))
+        return begin, end + 1
+
+    there, given = bytearray(target.read_bytes()), source.read_bytes()
+    (begin, end), (first, last) = data(bytes(there)), data(given)
+    length = 28 * int(min(share * (end - begin), last - first) / 28)
+    there[begin : begin + length] = given[first : first + length]
+    target.write_bytes(bytes(there))
+
+
+@pytest.mark.parametrize(("share", "flagged"), [(0.35, True), (0.0, False)])
+def test_cells_carried_into_a_negative_well_are_found_in_the_files(
+    plate: Path, tmp_path: Path, call, table, share: float, flagged: bool
+) -> None:
+    """E12 is made as bright as A01, and a third of its cells come along into F01, the first negative serum."""
+    files = {name: next(plate.glob(f"*_{name}.fcs")) for name in ("A01", "E12", "F01")}
+    overwrite(files["E12"], files["A01"], 1.0)
+    overwrite(files["F01"], files["A01"], share)
+    done = call("run", plate, "-o", tmp_path / "out", "--until", "wells")
+    assert done.returncode in (0, 4), done.stderr
+    checks = [row for row in table(tmp_path / "out" / "checks.csv") if row["check"] == "carry-over"]
+    assert [row["subject"] for row in checks] == (["P001/F01"] if flagged else [])
+    flags = {row["well"]: row["flags"].split(";") for row in table(tmp_path / "out" / "wells.csv")}
+    assert [well for well, found in flags.items() if "carry-over" in found] == (["F01"] if flagged else [])
+    if flagged:
+        assert "right after E12 (PT01-M12 1:20480" in checks[0]["message"]
