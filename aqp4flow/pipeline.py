@@ -51,7 +51,12 @@ class StudyResult:
     @property
     def fit(self) -> bool:
         """Whether every rule of the run and its plates held (wells may fail by themselves)."""
-        return not any(check.verdict is Verdict.FAIL and check.scope in ("run", "plate") for check in self.checks)
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The rules of the run and its plates that did not hold: each makes the run unfit."""
+        return tuple(c for c in self.checks if c.verdict is Verdict.FAIL and c.scope in ("run", "plate"))
 
 
 # --- wells to titers ------------------------------------------------------------------------------

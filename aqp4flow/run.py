@@ -249,7 +249,7 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
         if until != "wells":
             progress("drawing figures and report")
             _write_pictures(folder, result)
-        manifest = _manifest(study, folder, out)
+        manifest = _manifest(study, result, folder, out)
         _write(folder / "manifest.json", (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
     return result
 
@@ -333,12 +333,13 @@ def _fresh_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _manifest(study: Study, folder: Path, out: Path) -> dict[str, Any]:
+def _manifest(study: Study, result: StudyResult, folder: Path, out: Path) -> dict[str, Any]:
     """What went in and what came out, by hash; time, host and paths only under `volatile`."""
     return {
         "aqp4flow": __version__,
         "assay": study.assay.model_dump(mode="json"),
         "seed": study.assay.seed.value,
+        "acceptance": {"fit": result.fit, "failed": [f"{c.subject} {c.check}" for c in result.failed]},
         "inputs": _hashes(_inputs(study)),
         "outputs": _hashes(
             {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}

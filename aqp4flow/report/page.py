@@ -136,10 +136,9 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
 
 
 def _verdict(result: StudyResult) -> str:
-    failed = [check for check in result.checks if check.verdict is Verdict.FAIL and check.scope in ("run", "plate")]
     wells = sum(check.verdict is Verdict.FAIL and check.scope == "well" for check in result.checks)
-    if failed:
-        subjects = ", ".join(dict.fromkeys(f"{check.subject} ({check.check})" for check in failed))
+    if not result.fit:
+        subjects = ", ".join(dict.fromkeys(f"{check.subject} ({check.check})" for check in result.failed))
         return f"Not fit for use as it stands: {subjects} failed."
     if wells:
         return f"The run passes its acceptance rules; {wells} single well check{'s' if wells > 1 else ''} failed."
