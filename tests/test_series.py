@@ -13,7 +13,7 @@ import pytest
 
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.carryover import carry_over
-from aqp4flow.assay.controlchart import chart, range_rule, westgard
+from aqp4flow.assay.controlchart import PastRow, chart, control_checks, range_rule, westgard
 from aqp4flow.assay.cutoff import CutOffs
 from aqp4flow.assay.definition import Acceptance
 from aqp4flow.assay.oddities import rises
@@ -239,6 +239,51 @@ def test_a_chart_stands_on_logarithms() -> None:
     assert math.isnan(found.score(-1))
     assert chart([100.0] * 4) is None
     assert chart([100.0, -1.0] * 10) is None
+
+
+def past(n: int, serum: str = "POS", dilution: float = 80) -> list[PastRow]:
+    """Earlier runs whose mean is 1000 and whose SD of ln(delta) is 0.1, as near as n runs allow."""
+    steps = np.tile([-1.0, 1.0], n // 2) * 0.1 * math.sqrt((n - 1) / n)
+    return [PastRow(f"Q{k}", serum, dilution, 1000 * math.exp(step)) for k, step in enumerate(steps)]
+
+
+def control(delta: float, serum: str = "POS", role: Role = Role.POSITIVE, dilution: float = 80) -> Reactivity:
+    return row(delta, dilution, serum=serum, role=role)
+
+
+def found_by(today: list[Reactivity], before: list[PastRow]) -> dict[str, str]:
+    return {check.check: check.verdict.value for check in control_checks("P", today, before)}
+
+
+@pytest.mark.parametrize(
+    ("sd", "n", "chart_says", "bridging"),
+    [
+        (0.5, 20, "pass", "pass"),
+        (2.2, 20, "warn", "pass"),  # bridging: 1.96 sqrt 2 = 2.77 SD
+        (3.2, 20, "fail", "warn"),
+        (3.2, 6, "warn", "warn"),  # interim limits do not reject
+        (0.0, 4, "pass", None),  # no chart yet
+    ],
+)
+def test_a_control_is_held_against_its_past(sd: float, n: int, chart_says: str, bridging: str | None) -> None:
+    wanted = {"control-chart": chart_says} | ({"bridging": bridging} if bridging else {})
+    assert found_by([control(1000 * math.exp(0.1 * sd))], past(n)) == wanted
+
+
+def test_controls_of_one_plate_on_opposite_sides_fail_it() -> None:
+    today = [control(1000 * math.exp(0.21)), control(1000 * math.exp(-0.21), "LOW")]
+    assert found_by(today, [*past(20), *past(20, "LOW")])["control-range"] == "fail"
+    assert "control-range" not in found_by(today[:1], past(20))
+
+
+def test_a_control_without_a_logarithm_fails() -> None:
+    assert found_by([control(-5)], past(20))["control-chart"] == "fail"
+
+
+def test_a_reference_is_charted_at_the_dilution_with_the_longest_past() -> None:
+    today = [control(1000, "REF", Role.REFERENCE, dilution) for dilution in (20, 60)]
+    (check, _) = control_checks("P", today, [*past(6, "REF", 20), *past(8, "REF", 60)])
+    assert "REF 1:60" in check.message
 
 
 # --- acceptance ------------------------------------------------------------------------------------
