@@ -59,8 +59,9 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
     rows = readout.combine(wells.readings, error)
-    cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives)
-    rows = decide(rows, cutoffs.delta, cutoffs.ratio)
+    history = wells.setting.history
+    cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives, history)
+    rows = decide(rows, cutoffs.deciding, cutoffs.second, assay.cutoff.grades)
     rules = Rules(assay.readout.decide, assay.curve.model, assay.titer.draws, assay.seed.value)
     background = [
         reading.expressing.value
