@@ -279,7 +279,7 @@ class Basis:
     and the SD the history's. `rank` counts from the smallest value, from 1.
     """
 
-    form: Literal["moments", "robust", "order", "youden", "specific"]
+    form: Literal["moments", "robust", "order", "youden"]
     negatives: tuple[float, ...]
     positives: tuple[float, ...] = ()
     m: int = 0

@@ -21,7 +21,8 @@ def cutoff_checks(plate: str, cutoffs: CutOffs, n: int, least: int) -> list[Chec
         verdict = Verdict.WARN if remark.doubtful else Verdict.PASS
         checks.append(Check("plate", plate, remark.code, remark.value, "", verdict, remark.message))
     for cutoff in cutoffs.criteria:
-        checks += _outliers(plate, cutoff) + _equal(plate, cutoff) + _grey_zone(plate, cutoff)
+        checks += _outliers(plate, cutoff) + _equal(plate, cutoff) + _low(plate, cutoff)
+        checks += _grey_zone(plate, cutoff)
     return checks
 
 
@@ -111,6 +112,16 @@ def _equal(plate: str, cutoff: CutOff) -> list[Check]:
     what = "more than half of the negative sera are equal" if robust else "the negative sera are all equal"
     message = f"{cutoff.readout}: {what}, so that the cut-off is their value and knows nothing of scatter."
     return [Check("plate", plate, "negatives-equal", 0, "scatter > 0", Verdict.WARN, message)]
+
+
+def _low(plate: str, cutoff: CutOff) -> list[Check]:
+    if cutoff.value > 0:
+        return []
+    message = (
+        f"The cut-off for {cutoff.readout} is {cutoff.value:.4g}: negative sera lie below 0, and a serum that binds"
+        " nothing may exceed it. Look for too much compensation of the signal."
+    )
+    return [Check("plate", plate, "cutoff-below-zero", cutoff.value, "> 0", Verdict.WARN, message)]
 
 
 def _grey_zone(plate: str, cutoff: CutOff) -> list[Check]:

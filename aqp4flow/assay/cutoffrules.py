@@ -27,7 +27,7 @@ class Made:
 
     value: float
     rule: str
-    form: Literal["moments", "robust", "order", "youden", "specific"]
+    form: Literal["moments", "robust", "order", "youden"]
     factor: float = NAN
     rank: int = 0
     false_positives: Estimate = UNKNOWN
@@ -198,7 +198,8 @@ def _roc(sera: Sera, point: Literal["youden", "specific"]) -> Made | Refusal:
     return Made(
         value,
         words,
-        point,
+        "youden" if point == "youden" else "order",
+        rank=len(negatives),
         false_positives=share_above(negatives, value)[1],
         counted=len(negatives),
         sensitivity=share_above(positives, value)[1],
