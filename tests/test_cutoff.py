@@ -194,6 +194,27 @@ def test_limits_of_shares() -> None:
     assert (clopper_pearson(10, 10).low, clopper_pearson(10, 10).high) == (pytest.approx(0.6915, abs=1e-4), 1)
 
 
+def test_the_table_of_false_positives_in_the_documentation() -> None:
+    """docs/numbers.md holds what the code gives, to the digits printed."""
+    page = (Path(__file__).parents[1] / "docs" / "numbers.md").read_text(encoding="utf-8")
+    lines = page.split("False positives in percent, of normal negatives:")[1].strip().split("\n\n")[0].splitlines()
+    cells = {line.split("|")[1].strip(): [float(c) for c in line.split("|")[2:-1]] for line in [lines[0], *lines[2:]]}
+    ns = [int(n) for n in cells.pop("n")]
+    wanted: dict[str, Callable[[int], float]] = {
+        "Frey 99 %": lambda n: 100 * exceeding(frey_factor(0.99, n - 1, n), n - 1, n),
+        "its factor on SD": lambda n: frey_factor(0.99, n - 1, n),
+        **{f"mean + {k} SD": lambda n, k=k: 100 * exceeding(k, n - 1, n) for k in (2, 3, 4)},
+        "95th percentile": lambda n: 100 * exceeding(float(stats.norm.ppf(0.95)), n - 1, n),
+        "its lower 90 % limit": lambda n: 100 * exceeding(tolerance_factor(0.95, 0.1, n - 1, n), n - 1, n),
+        "its upper 90 % limit": lambda n: 100 * exceeding(tolerance_factor(0.95, 0.9, n - 1, n), n - 1, n),
+        "median + 3 × 1.4826 MAD": lambda n: 100 * robust_rate(n, 3.0),
+    }
+    assert set(cells) == set(wanted)
+    for name, shown in cells.items():
+        digits = 3 if name == "its factor on SD" else 2
+        assert shown == [float(f"{wanted[name](n):.{digits}g}") for n in ns], name
+
+
 # --- which numbers decide -------------------------------------------------------------------------
 
 
@@ -338,6 +359,22 @@ def test_negatives_without_a_ratio_are_named() -> None:
     assert (found.deciding.n, found.second.n) == (3, 4)
     (told,) = (check for check in cutoff_checks("P", found, 4, 3) if check.check == "negatives-without-value")
     assert (told.verdict, told.value, told.message) == (Verdict.WARN, 1, "No ratio, hence no part in its cut-off: N4.")
+
+
+def test_negatives_run_at_other_dilutions_only_are_named() -> None:
+    """N4 was run at 1:80 alone: no part in the cut-off, and it is said."""
+    late = [row("N4", 900, role=Role.NEGATIVE, dilution=80), *negatives(9, 9, 9, dilution=80)]
+    found = made([*negatives(10, 20, 30), *late])
+    assert (found.deciding.n, found.screening) == (3, 20)
+    (told,) = (check for check in cutoff_checks("P", found, 4, 3) if check.check == "negatives-other-dilution")
+    assert (told.value, told.message) == (1, "Not run at 1:20, hence no part in the cut-off: N4.")
+
+
+def test_a_positive_control_takes_part_only_in_a_roc() -> None:
+    """A failed positive control at -5 keeps no logarithm from the negatives."""
+    rows = [*negatives(10, 20, 30), *positives(-5)]
+    assert deciding(rows, log=True).n == 3
+    assert codes(made([*rows, *positives(-5, 100, 200)], rule="roc", log=True)) == {"cutoff-log": "fail"}
 
 
 def test_outliers_are_named_with_their_side_and_kept() -> None:

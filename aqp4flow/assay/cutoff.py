@@ -95,12 +95,14 @@ def _criterion(scene: _Scene, readout: str, decide: str) -> tuple[CutOff | Refus
         return _fixed(readout, number, own), []
     if scene.settings.rule == "fixed":
         raise ConfigError("assay.toml: [cutoff]", f"rule 'fixed' needs {readout}", "write the lab's own number")
-    if scene.settings.source == "plate":
-        scaled = neg.on_scale(own, scene.settings.log)
-        if isinstance(scaled, Refusal):
-            return scaled, lost
-        return _computed(scene, readout, neg.as_they_are(scaled, scene.settings.log)), lost
-    return _from_history(scene, readout, own)
+    if scene.settings.source == "history":
+        return _from_history(scene, readout, own)
+    remarks = lost + neg.at_other_dilutions(scene.rows, scene.screening)
+    labelled = [one for one in own if scene.settings.rule == "roc" or not one.positive]
+    scaled = neg.on_scale(labelled, scene.settings.log)
+    if isinstance(scaled, Refusal):
+        return scaled, remarks
+    return _computed(scene, readout, neg.as_they_are(scaled, scene.settings.log)), remarks
 
 
 def _fixed(readout: str, number: float, own: Sequence[Labelled]) -> CutOff:

@@ -172,6 +172,17 @@ def of_plate(rows: Sequence[Reactivity], readout: str, screening: float | None) 
     ]
 
 
+def at_other_dilutions(rows: Sequence[Reactivity], screening: float | None) -> list[Remark]:
+    """A remark that names negative sera of the plate that were not run at the screening dilution."""
+    read = [row for row in rows if row.role is Role.NEGATIVE and row.delta.known]
+    there = {row.serum for row in read if row.dilution == screening}
+    others = list(dict.fromkeys(row.serum for row in read if row.serum not in there))
+    if not others:
+        return []
+    message = f"Not run at 1:{screening:g}, hence no part in the cut-off: {listed(others)}."
+    return [Remark("negatives-other-dilution", len(others), message, doubtful=True)]
+
+
 def of_history(
     history: Sequence[Past], readout: str, screening: float | None, roles: Sequence[Role]
 ) -> tuple[list[Labelled], str]:
@@ -187,9 +198,9 @@ def of_history(
 
 
 def with_a_value(found: Sequence[Labelled], readout: str) -> tuple[list[Labelled], list[Remark]]:
-    """Those whose read-out has a meaning, and a remark that names the others."""
+    """Those whose read-out has a meaning, and a remark that names the negatives without one."""
     known = [one for one in found if not math.isnan(one.value)]
-    lost = [one.name for one in found if math.isnan(one.value)]
+    lost = [one.name for one in found if math.isnan(one.value) and not one.positive]
     if not lost:
         return known, []
     message = f"No {readout}, hence no part in its cut-off: {listed(lost)}."
