@@ -21,6 +21,7 @@ from aqp4flow.assay.definition import Acceptance, Cutoff, read_definition
 from aqp4flow.assay.negatives import Past, read_history
 from aqp4flow.assay.roc import area, clopper_pearson, wilson, youden
 from aqp4flow.assay.status import decide
+from aqp4flow.assay.titer import crossing
 from aqp4flow.errors import ConfigError, SheetError
 from aqp4flow.model import NAN, UNKNOWN, CutOff, Estimate, Reactivity, Role, Status, Verdict
 
@@ -247,8 +248,12 @@ def test_the_second_criterion() -> None:
     """Auto: ratio 1.5 beside delta, delta by the same rule beside ratio and index; a name; or none."""
     rows = negatives(10, 20, 30, 40)
     both = made(rows)
-    assert both.second == CutOff("ratio", 1.5, "fixed", source="lab", false_positives=clopper_pearson(0, 4), counted=4)
-    assert made(rows, ratio=2.0).second.value == 2.0
+    assert both.second == CutOff(
+        "ratio", 1.5, "fixed", source="default", false_positives=clopper_pearson(0, 4), counted=4
+    )
+    assert (made(rows, ratio=2.0).second.value, made(rows, ratio=2.0).second.source) == (2.0, "lab")
+    said = cutoff_checks("P", both, 4, 3)[0].message
+    assert "Second criterion: fixed cut-off: ratio 1.5 or more, the default; 0 % (0 to 60.2) of the 4" in said
     by_index = made([replace(r, index=i / 10) for i, r in enumerate(rows, 10)], "index")
     assert (by_index.deciding.readout, by_index.second.readout) == ("index", "delta")
     assert by_index.second.value == both.deciding.value
@@ -343,12 +348,13 @@ def test_too_few_negatives_are_refused_and_nine_are_warned_of() -> None:
     assert made([*negatives(10, 20), *wells]).deciding is None
 
 
-def test_a_value_without_a_logarithm_is_refused_not_dropped() -> None:
-    """-3 among the negatives: no cut-off under log, with its name; without log there is one."""
-    rows = negatives(10, 20, 30, -3)
+@pytest.mark.parametrize("value", [-3, 0])
+def test_a_value_without_a_logarithm_is_refused_not_dropped(value: float) -> None:
+    """-3 or 0 among the negatives: no cut-off under log, with its name; without log there is one."""
+    rows = negatives(10, 20, 30, value)
     found = made(rows, log=True)
     assert (found.deciding, codes(found)) == (None, {"cutoff-log": "fail"})
-    assert "N4 (-3)" in cutoff_checks("P", found, 4, 3)[0].message
+    assert f"N4 ({value})" in cutoff_checks("P", found, 4, 3)[0].message
     assert deciding(rows).n == 4
 
 
@@ -541,6 +547,8 @@ def test_plates_of_two_negatives_do_not_count_as_many() -> None:
     """Two plates of two: two degrees of freedom are those of three negatives; one plate of two is refused."""
     two = of_plates(A=[90, 110], B=[95, 105])
     assert made(negatives(30, 50), past=two, floating="additive", **FROM_HISTORY).deciding is not None
+    settings = Cutoff(floating="additive", **FROM_HISTORY)
+    assert cut_offs(negatives(30, 50), settings, "delta", 4, two).refusals[0].n == 3
     one = made(negatives(30, 50), past=two[:2], floating="additive", **FROM_HISTORY)
     assert codes(one)["negatives"] == "warn"
     assert one.deciding is None
@@ -577,7 +585,7 @@ def test_a_run_with_a_history(results: Path, plate: Path, tmp_path: Path, call: 
     assert (first["readout"], first["source"], first["n"]) == ("delta", "history", str(n))
     assert float(first["cutoff"]) == pytest.approx(wanted, rel=1e-4)
     assert float(first["false_positive_rate"]) == pytest.approx(0.01)
-    assert (second["readout"], second["cutoff"], second["source"], second["n"]) == ("ratio", "1.5", "lab", "")
+    assert (second["readout"], second["cutoff"], second["source"], second["n"]) == ("ratio", "1.5", "default", "")
     assert (
         '"negatives.csv"' in (tmp_path / "out" / "manifest.json").read_text().split('"outputs"')[0].split('"inputs"')[1]
     )
@@ -744,6 +752,14 @@ def test_too_few_sera_leave_a_quantile_without_an_upper_limit() -> None:
     draws = cutoff_draws(cutoff, 4000, np.random.default_rng(1))
     assert np.mean(np.isinf(draws)) == pytest.approx((20 / 21) ** 20, abs=0.03)
     assert draws[np.isfinite(draws)].max() <= 19
+
+
+def test_titers_bear_cut_offs_that_are_infinite_or_below_zero() -> None:
+    """Read-outs 9000, -5, -50 at 1:1, 1:2, 1:4. An infinite cut-off is never exceeded; -1 is crossed at the next
+    dilution, 1:2; -20 lies below the second value, which no logarithm has, and is crossed at 1:4."""
+    values = np.array([[9000.0, -5, -50]] * 4)
+    found = crossing(np.array([0.0, 1, 2]), values, np.array([np.inf, -1, -20, -100]))
+    assert found.tolist() == [-np.inf, 1, 2, np.inf]
 
 
 def test_draws_of_a_youden_cut_scatter_around_it_and_repeat_with_the_seed() -> None:

@@ -92,7 +92,8 @@ def _criterion(scene: _Scene, readout: str, decide: str) -> tuple[CutOff | Refus
     number = scene.settings.number(readout, decide)
     own, lost = neg.with_a_value(neg.of_plate(scene.rows, readout, scene.screening), readout)
     if number is not None and (scene.settings.rule == "fixed" or readout != decide):
-        return _fixed(readout, number, own), []
+        given = getattr(scene.settings, readout) is not None
+        return _fixed(CutOff(readout, number, "fixed", source="lab" if given else "default"), own), []
     if scene.settings.rule == "fixed":
         raise ConfigError("assay.toml: [cutoff]", f"rule 'fixed' needs {readout}", "write the lab's own number")
     if scene.settings.source == "history":
@@ -105,9 +106,8 @@ def _criterion(scene: _Scene, readout: str, decide: str) -> tuple[CutOff | Refus
     return _computed(scene, readout, neg.as_they_are(scaled, scene.settings.log)), remarks
 
 
-def _fixed(readout: str, number: float, own: Sequence[Labelled]) -> CutOff:
-    """The lab's number, with the share of this plate's negatives that reach it."""
-    cutoff = CutOff(readout, number, "fixed", source="lab")
+def _fixed(cutoff: CutOff, own: Sequence[Labelled]) -> CutOff:
+    """A fixed number, with the share of this plate's negatives that reach it."""
     values = [one.value for one in own if not one.positive]
     rate = clopper_pearson(sum(cutoff.met_by(value) for value in values), len(values))
     return replace(cutoff, false_positives=rate, counted=len(values))

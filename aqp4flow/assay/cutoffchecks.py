@@ -43,7 +43,7 @@ def _made(plate: str, cutoffs: CutOffs, limit: str) -> Check:
     deciding, second = cutoffs.deciding, cutoffs.second
     assert deciding is not None
     message = sentence(deciding)
-    message += f" Second criterion: {sentence(second)}" if second else " It decides alone."
+    message += f" Second criterion: {_lower(sentence(second))}" if second else " It decides alone."
     if deciding.fixed:
         return Check("plate", plate, "cutoff", deciding.value, "fixed", Verdict.PASS, message)
     positives = len(deciding.basis.positives) if deciding.basis else 0
@@ -51,10 +51,15 @@ def _made(plate: str, cutoffs: CutOffs, limit: str) -> Check:
     return Check("plate", plate, "negatives", deciding.n, limit, Verdict.WARN if few else Verdict.PASS, message)
 
 
+def _lower(text: str) -> str:
+    return f"{text[:1].lower()}{text[1:]}"
+
+
 def sentence(cutoff: CutOff) -> str:
     """How a cut-off was made and how often a negative serum exceeds it, in a sentence or two."""
     if cutoff.fixed:
-        said = f"fixed cut-off: {cutoff.readout} {cutoff.value:g} or more, the lab's own number; "
+        whose = "the default" if cutoff.source == "default" else "the lab's own number"
+        said = f"fixed cut-off: {cutoff.readout} {cutoff.value:g} or more, {whose}; "
         said += _counted(cutoff, "on this plate reach it") if cutoff.counted else "no negative serum to try it on"
         if cutoff.readout == "delta":
             said += (
