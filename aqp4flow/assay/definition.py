@@ -130,7 +130,7 @@ class Readout(_Table):
 
 
 #: Read-outs that can meet a cut-off.
-ReadoutName = Literal["delta", "ratio", "index", "rpc"]
+ReadoutName = Literal["delta", "ratio", "index", "rpc", "relative"]
 #: The second criterion beside delta where the lab names none: a ratio that background alone does not make.
 SECOND_RATIO = 1.5
 _KEYS_OF_RULES = {
@@ -147,8 +147,8 @@ _KEYS_OF_RULES = {
 class Cutoff(_Table):
     """[cutoff]: the rule that makes it, the negatives it is made from, and the second criterion.
 
-    `delta`, `ratio`, `index` and `rpc` are the lab's own numbers: of the read-out that decides under rule `fixed`, and
-    of the second criterion under any rule. `second` is a read-out, none, or auto: the ratio (1.5) beside delta, delta
+    `delta`, `ratio`, `index`, `rpc` and `relative` are the lab's own numbers: of the read-out that decides under rule
+    `fixed`, and of the second criterion under any rule. `second` is a read-out, none, or auto: the ratio (1.5) beside delta, delta
     by the same rule beside any other. There is no number for delta that holds on two cytometers, hence no default.
     """
 
@@ -168,6 +168,7 @@ class Cutoff(_Table):
     ratio: Positive | None = None
     index: Positive | None = None
     rpc: Positive | None = None
+    relative: Positive | None = None
     second: Literal["auto", "none"] | ReadoutName = "auto"
     equivocal: Positive | None = None
     grades: tuple[Positive, ...] = ()
