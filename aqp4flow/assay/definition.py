@@ -148,8 +148,9 @@ class Cutoff(_Table):
     """[cutoff]: the rule that makes it, the negatives it is made from, and the second criterion.
 
     `delta`, `ratio`, `index`, `rpc` and `relative` are the lab's own numbers: of the read-out that decides under rule
-    `fixed`, and of the second criterion under any rule. `second` is a read-out, none, or auto: the ratio (1.5) beside delta, delta
-    by the same rule beside any other. There is no number for delta that holds on two cytometers, hence no default.
+    `fixed`, and of the second criterion under any rule. `second` is a read-out, none, or auto: the ratio (1.5) beside
+    delta, delta by the same rule beside any other. There is no number for delta that holds on two cytometers, hence no
+    default.
     """
 
     rule: Literal["frey", "mean-sd", "percentile", "robust", "fixed", "roc"] = "frey"
