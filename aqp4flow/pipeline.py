@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.definition import Assay
+from aqp4flow.assay.negatives import Past
 from aqp4flow.assay.status import decide
 from aqp4flow.model import (
     Check,
@@ -69,8 +70,9 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
     rows = readout.combine(wells.readings, error)
-    cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives)
-    rows = decide(rows, cutoffs.delta, cutoffs.ratio)
+    history = wells.setting.history
+    cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives, history)
+    rows = decide(rows, cutoffs.deciding, cutoffs.second, assay.cutoff.grades)
     rules = Rules(assay.readout.decide, assay.curve.model, assay.titer.draws, assay.seed.value)
     background = [
         reading.expressing.value
@@ -100,7 +102,7 @@ def _by_replicate(
     parts: dict[str, list[Titration]] = {}
     tested: dict[str, list[Reactivity]] = {}
     for number, series in enumerate(replicate_series(readings), 1):
-        rows = decide(readout.combine(series, error), cutoffs.delta, cutoffs.ratio)
+        rows = decide(readout.combine(series, error), cutoffs.deciding, cutoffs.second)
         # Draws start from a serum's name: those of its replicates must not be the same.
         named = [replace(row, serum=f"{row.serum} {number}") for row in rows]
         for row, found in zip(rows, named, strict=True):
@@ -125,6 +127,7 @@ def finish(
     for plate in plates:
         checks += spill_checks(plate.plate.name, plate.spill, plate.setting, cutoffs.get(plate.plate.name))
     checks += [check for titer in titers for check in titer.checks]
+    checks += _control_charts(titers)
     points: list[TrajectoryPoint] = []
     if visits is not None and titers:
         titrations = [titration for plate in titers for titration in plate.titrations]
@@ -133,6 +136,21 @@ def finish(
         points = trajectories(visits, measured, assay.trajectory.quantity, assay.seed.value)
         checks += _visit_checks(points, titrations)
     return StudyResult(assay, tuple(plates), tuple(titers), tuple(points), tuple(checks))
+
+
+def _control_charts(titers: Sequence[PlateTiters]) -> list[Check]:
+    """Control materials of each plate against earlier runs, those of this study's plates before it among them."""
+    from aqp4flow.assay.controlchart import control_checks
+
+    checks: list[Check] = []
+    past = list(titers[0].wells.setting.controls or ()) if titers else []
+    for plate in titers:
+        if plate.wells.setting.controls is not None:
+            checks += control_checks(plate.wells.plate.name, plate.rows, past)
+            past += [
+                Past(row.plate, row.serum, row.role, row.dilution, {"delta": row.delta.value}) for row in plate.rows
+            ]
+    return checks
 
 
 def _visit_checks(points: Sequence[TrajectoryPoint], titrations: Sequence[Titration]) -> list[Check]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.definition import Assay, resolve_channel
+from aqp4flow.assay.negatives import Past
 from aqp4flow.cytometry.beadlot import for_channel
 from aqp4flow.cytometry.beads import Assigned
 from aqp4flow.cytometry.gates import Columns, GateChannels
@@ -30,7 +31,8 @@ class Plate:
 class Setting:
     """What the definition means on one plate: channels by $PnN, the matrix and the gates from outside.
 
-    `beads` holds the values that the beads' maker assigned in the signal's channel.
+    `beads` holds the values that the beads' maker assigned in the signal's channel, `history` the sera of earlier
+    plates that cut-offs are made from, `controls` those that control materials are held against (None: not asked for).
     """
 
     assay: Assay
@@ -39,6 +41,8 @@ class Setting:
     matrix: Spillover | None
     gating: Gating | None
     beads: Assigned | None = None
+    history: tuple[Past, ...] = ()
+    controls: tuple[Past, ...] | None = None
 
 
 def settle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import statistics
 from dataclasses import replace
@@ -13,9 +14,10 @@ import pytest
 
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.carryover import carry_over
-from aqp4flow.assay.controlchart import PastRow, chart, control_checks, range_rule, westgard
+from aqp4flow.assay.controlchart import chart, control_checks, range_rule, westgard
 from aqp4flow.assay.cutoff import CutOffs
 from aqp4flow.assay.definition import Acceptance
+from aqp4flow.assay.negatives import Past
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.replicatetiters import averaged, replicate_series
 from aqp4flow.assay.titration import Rules, confirmed, titrate
@@ -241,17 +243,19 @@ def test_a_chart_stands_on_logarithms() -> None:
     assert chart([100.0, -1.0] * 10) is None
 
 
-def past(n: int, serum: str = "POS", dilution: float = 80) -> list[PastRow]:
+def past(n: int, serum: str = "POS", dilution: float = 80) -> list[Past]:
     """Earlier runs whose mean is 1000 and whose SD of ln(delta) is 0.1, as near as n runs allow."""
     steps = np.tile([-1.0, 1.0], n // 2) * 0.1 * math.sqrt((n - 1) / n)
-    return [PastRow(f"Q{k}", serum, dilution, 1000 * math.exp(step)) for k, step in enumerate(steps)]
+    return [
+        Past(f"Q{k}", serum, Role.POSITIVE, dilution, {"delta": 1000 * math.exp(step)}) for k, step in enumerate(steps)
+    ]
 
 
 def control(delta: float, serum: str = "POS", role: Role = Role.POSITIVE, dilution: float = 80) -> Reactivity:
     return row(delta, dilution, serum=serum, role=role)
 
 
-def found_by(today: list[Reactivity], before: list[PastRow]) -> dict[str, str]:
+def found_by(today: list[Reactivity], before: list[Past]) -> dict[str, str]:
     return {check.check: check.verdict.value for check in control_checks("P", today, before)}
 
 
@@ -356,3 +360,31 @@ def test_cells_carried_into_a_negative_well_are_found_in_the_files(
     assert [well for well, found in flags.items() if "carry-over" in found] == (["F01"] if flagged else [])
     if flagged:
         assert "right after E12 (PT01-M12 1:20480" in checks[0]["message"]
+
+
+def test_a_run_holds_its_controls_against_earlier_runs(study: Path, results: Path, tmp_path: Path, call, table) -> None:
+    """Six earlier runs around this one's own numbers: in order; half as high: each plate's control is told."""
+    earlier = [r for r in table(results / "reactivity.csv") if r["plate"] == "P001" and r["role"] == "positive"]
+    definition = (study / "assay.toml").read_text()
+    found = {}
+    for name, level in (("level", 1.0), ("shifted", 0.5)):
+        lines = ["plate,serum,role,dilution,delta"]
+        for k, factor in enumerate((0.95, 1.05, 0.9, 1.1, 1.0, 1.02)):
+            lines += [
+                f"Q{k},{r['serum']},{r['role']},{r['dilution']},{level * factor * float(r['delta'])}" for r in earlier
+            ]
+        (tmp_path / "controls.csv").write_text("\n".join(lines) + "\n")
+        text = f'{definition}\n[acceptance]\ncontrol_history = "controls.csv"\n'
+        (tmp_path / "assay.toml").write_text(text)
+        done = call("run", study, "--assay", tmp_path / "assay.toml", "-o", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        checks = [r for r in table(tmp_path / name / "checks.csv") if r["check"] in ("control-chart", "bridging")]
+        found[name] = {r["check"]: r["verdict"] for r in checks if r["subject"] == "P001" and "POS" in r["message"]}
+        second = [r["message"] for r in checks if r["subject"] == "P004" and "POS" in r["message"]]
+        assert any("of 7 earlier runs" in message for message in second)  # P001 of this study among them
+    assert found == {
+        "level": {"control-chart": "pass", "bridging": "pass"},
+        "shifted": {"control-chart": "warn", "bridging": "warn"},
+    }
+    manifest = json.loads((tmp_path / "level" / "manifest.json").read_text(encoding="utf-8"))
+    assert "controls.csv" in manifest["inputs"]

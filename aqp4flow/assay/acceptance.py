@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.cutoff import CutOffs
+from aqp4flow.assay.cutoffchecks import cutoff_checks
 from aqp4flow.assay.definition import Acceptance
 from aqp4flow.assay.readout import ReplicateError
 from aqp4flow.errors import listed
@@ -43,30 +44,35 @@ def well_flags(reading: Reading, limits: Acceptance) -> tuple[str, ...]:
 
 def _negatives(result: PlateResult, limits: Acceptance) -> list[Check]:
     sera = {row.serum for row in result.rows if row.role is Role.NEGATIVE and row.delta.known}
-    n, wanted = len(sera), f">= {limits.min_negatives} (10 recommended)"
-    cutoff = result.cutoffs.deciding
-    if cutoff is None:
-        message = "Too few negative sera for a cut-off: status is not interpretable and endpoint titers are empty."
-        return [Check("plate", result.plate, "negatives", n, wanted, Verdict.WARN, message)]
-    if not cutoff.n:
-        message = f"Fixed cut-off: {cutoff.readout} {cutoff.value:g}. It holds for the cytometer it was set on."
-        return [Check("plate", result.plate, "cutoff", cutoff.value, "fixed", Verdict.PASS, message)]
-    verdict = Verdict.PASS if n >= 10 else Verdict.WARN
-    message = (
-        f"Cut-off for {cutoff.readout}: {cutoff.value:.4g} ({cutoff.rule}, n = {cutoff.n}, "
-        f"mean {cutoff.mean:.4g}, SD {cutoff.sd:.4g})."
-    )
-    return [Check("plate", result.plate, "negatives", n, wanted, verdict, message)]
+    return cutoff_checks(result.plate, result.cutoffs, len(sera), limits.min_negatives)
 
 
 def _negative_controls(result: PlateResult) -> list[Check]:
-    if result.cutoffs.deciding is None:
+    """Negative sera that are positive: none may be, unless the rule itself promises that some will.
+
+    A rule that lets 5 % of negatives through makes one of 20 positive by design. Where it promises half a serum or
+    more, as many as chance makes (97.5 % of the binomial) warn only.
+    """
+    cutoff = result.cutoffs.deciding
+    if cutoff is None:
         return []
+    sera = {row.serum for row in result.rows if row.role is Role.NEGATIVE}
     positive = [row for row in result.rows if row.role is Role.NEGATIVE and row.status is Status.POSITIVE]
-    names = ", ".join(dict.fromkeys(row.serum for row in positive))
-    message = f"Negative sera above the cut-off: {names}." if positive else "No negative serum is positive."
+    names = list(dict.fromkeys(row.serum for row in positive))
+    message = f"Negative sera above the cut-off: {', '.join(names)}." if positive else "No negative serum is positive."
     verdict = Verdict.FAIL if positive else Verdict.PASS
+    expected = len(sera) * cutoff.false_positives.value
+    if positive and not cutoff.fixed and expected >= 0.5 and _by_chance(len(names), len(sera), expected / len(sera)):
+        verdict = Verdict.WARN
+        message += f" The rule lets {100 * expected / len(sera):.2g} % of negatives through: {expected:.2g} expected."
     return [Check("plate", result.plate, "negative-control", len(positive), "0 positive", verdict, message)]
+
+
+def _by_chance(found: int, n: int, share: float) -> bool:
+    """Whether so many of n happen by chance: with at least 2.5 %, where each happens with `share`."""
+    from scipy.special import bdtrc
+
+    return float(bdtrc(found - 1, n, share)) >= 0.025
 
 
 def _positive_controls(result: PlateResult) -> list[Check]:

@@ -11,19 +11,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aqp4flow.assay.negatives import Past
 from aqp4flow.model import Check, Reactivity, Role, Verdict, Z
 
 FULL, LEAST = 20, 5  # runs for limits that reject, and for interim ones that warn
-
-
-@dataclass(frozen=True)
-class PastRow:
-    """A serum at a dilution in an earlier run."""
-
-    plate: str
-    serum: str
-    dilution: float
-    delta: float
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ def range_rule(within_run: Sequence[float]) -> bool:
 # --- today's controls -------------------------------------------------------------------------------
 
 
-def control_checks(plate: str, today: Sequence[Reactivity], past: Sequence[PastRow]) -> list[Check]:
+def control_checks(plate: str, today: Sequence[Reactivity], past: Sequence[Past]) -> list[Check]:
     """Today's positive and reference materials against earlier runs of the same serum and dilution.
 
     `past` in the order of the runs. A material that meets a rejecting rule fails the plate once 20 runs stand behind
@@ -115,7 +106,7 @@ def control_checks(plate: str, today: Sequence[Reactivity], past: Sequence[PastR
     return checks
 
 
-def _charted(today: Sequence[Reactivity], past: Sequence[PastRow]) -> list[Reactivity]:
+def _charted(today: Sequence[Reactivity], past: Sequence[Past]) -> list[Reactivity]:
     """Positive controls at every dilution; a reference at the one with the longest past, the lowest of equals."""
     chosen = [row for row in today if row.role is Role.POSITIVE and row.delta.known]
     references: dict[str, list[Reactivity]] = {}
@@ -125,8 +116,9 @@ def _charted(today: Sequence[Reactivity], past: Sequence[PastRow]) -> list[React
     return [*chosen, *(max(rows, key=lambda row: len(_values(row, past))) for rows in references.values())]
 
 
-def _values(row: Reactivity, past: Sequence[PastRow]) -> list[float]:
-    return [p.delta for p in past if (p.serum, p.dilution) == (row.serum, row.dilution) and not math.isnan(p.delta)]
+def _values(row: Reactivity, past: Sequence[Past]) -> list[float]:
+    values = [p.values["delta"] for p in past if (p.serum, p.dilution) == (row.serum, row.dilution)]
+    return [value for value in values if not math.isnan(value)]
 
 
 def _too_few(plate: str, row: Reactivity, n: int) -> Check:

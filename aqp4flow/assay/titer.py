@@ -48,10 +48,11 @@ def crossing(log_dilution: Draws, values: Draws, cutoff: Draws) -> Draws:
     last = first[between] - 1
     high, low, level = values[between, last], values[between, last + 1], cutoff[between]
     step = log_dilution[last + 1] - log_dilution[last]
-    level = np.maximum(level, np.finfo(float).tiny)  # a cut-off at or below 0 is crossed at the next dilution
+    tiny = np.finfo(float).tiny  # a cut-off at or below 0 is crossed at the next dilution
+    high, level = np.maximum(high, tiny), np.maximum(level, tiny)
     reached = np.clip(np.maximum(low, high * 2.0**-step), None, level)
-    steep = np.log(high / np.maximum(reached, np.finfo(float).tiny))
-    share = np.divide(np.log(high / level), steep, out=np.ones_like(steep), where=steep > 0)
+    steep = np.log(high) - np.log(np.maximum(reached, tiny))
+    share = np.divide(np.log(high) - np.log(level), steep, out=np.ones_like(steep), where=steep > 0)
     result[between] = log_dilution[last] + step * np.clip(share, 0, 1)
     return result
 
