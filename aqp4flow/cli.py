@@ -326,7 +326,6 @@ def _write_new(out: Path, content: bytes) -> None:
 
 def _finished(result: StudyResult, results: Path, as_json: bool) -> None:
     """Say where things are, and how the run stands; exit 4 when a rule of the run failed."""
-    failed = [c for c in result.checks if c.verdict == "fail" and c.scope in ("run", "plate")]
     places = {
         name: str(results / relative)
         for name, relative in {
@@ -344,7 +343,7 @@ def _finished(result: StudyResult, results: Path, as_json: bool) -> None:
     else:
         for name, place in places.items():
             typer.echo(f"{name:8} {place}")
-    for problem in failed:
+    for problem in result.failed:
         limit = f" (limit: {problem.limit})" if problem.limit else ""
         typer.echo(f"{problem.subject}: {problem.message}{limit}", err=True)
     if not result.fit:

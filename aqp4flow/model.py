@@ -6,7 +6,7 @@ Wings hand these to one another through `pipeline`; none imports another wing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -263,8 +263,39 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
+class Outlier:
+    """A negative serum beyond Tukey's fences, its read-out, and on which side ("above" or "below")."""
+
+    serum: str
+    value: float
+    side: str
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a computed cut-off was made from, on the scale of its rule: enough to make it anew from other sera.
+
+    `mean` is that of `m` values and `sd` has `df` degrees of freedom; where a history floats, the mean is the plate's
+    and the SD the history's. `rank` counts from the smallest value, from 1.
+    """
+
+    form: Literal["moments", "robust", "order", "youden"]
+    negatives: tuple[float, ...]
+    positives: tuple[float, ...] = ()
+    m: int = 0
+    df: int = 0
+    rank: int = 0
+    floating: bool = False
+
+
+@dataclass(frozen=True)
 class CutOff:
-    """What a read-out must exceed; `n`, `mean` and `sd` describe the negatives it came from (n = 0: fixed)."""
+    """What a read-out must exceed. `n`, `mean` and `sd` describe the negatives it came from (n = 0: fixed).
+
+    A fixed number is reached at equality. `mean`, `sd`, `median` and `mad` stand on the scale of the rule (log10 where
+    `log`), `value` and `equivocal` (the foot of the grey zone) on that of the read-out. `false_positives` is a share
+    with its limits where it was counted on `counted` sera. `remarks` are whole sentences.
+    """
 
     readout: str
     value: float
@@ -272,6 +303,32 @@ class CutOff:
     n: int = 0
     mean: float = NAN
     sd: float = NAN
+    factor: float = NAN
+    median: float = NAN
+    mad: float = NAN
+    log: bool = False
+    source: str = "plate"
+    false_positives: Estimate = UNKNOWN
+    counted: int = 0
+    sensitivity: Estimate = UNKNOWN
+    equivocal: float = NAN
+    outliers: tuple[Outlier, ...] = ()
+    remarks: tuple[str, ...] = ()
+    basis: Basis | None = field(default=None, repr=False)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is a number of the lab's own, not computed from sera."""
+        return self.n == 0
+
+    def met_by(self, value: float) -> bool:
+        """Whether a read-out counts as positive: it exceeds the cut-off, or equals it where that is fixed.
+
+        Within 1e-9 of the cut-off is equal, for 6.6 / 3.3 need not be 2 in binary.
+        """
+        if math.isclose(value, self.value, rel_tol=1e-9):
+            return self.fixed
+        return value > self.value
 
 
 @dataclass(frozen=True)
@@ -293,6 +350,7 @@ class Reactivity:
     cutoff_ratio: float
     status: Status
     flags: tuple[str, ...] = ()
+    grade: str = ""
 
 
 class Bound(StrEnum):
@@ -321,6 +379,35 @@ def log2_quantile(draws: Values, q: float) -> float:
     """A quantile of log2 draws, on the linear scale; an order statistic, so infinite draws stay infinite."""
     ordered = np.sort(draws)
     return float(2.0 ** ordered[int(np.clip(round(q * (len(ordered) - 1)), 0, len(ordered) - 1))])
+
+
+def mean_titer(parts: Sequence[tuple[Titer, Values]]) -> tuple[Titer, Values] | None:
+    """The mean on the log scale of titers of one serum (at least one), each with its log2 draws; and its draws.
+
+    The mean of a value and a `<` is itself a `<`; a `<` and a `>` together say nothing: None.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    bound = mean_bound([titer.bound for titer, _ in parts])
+    if bound is None:
+        return None
+    value = 2.0 ** float(np.mean([math.log2(titer.value) for titer, _ in parts]))
+    draws = np.mean([draw for _, draw in parts], axis=0)
+    low, high = (log2_quantile(draws, q) for q in (0.025, 0.975))
+    titer = Titer(
+        value,
+        bound,
+        NAN if bound is Bound.BELOW or not low > 0 else low,
+        NAN if bound is Bound.ABOVE or not math.isfinite(high) else high,
+    )
+    return titer, draws
+
+
+def mean_bound(bounds: Sequence[Bound]) -> Bound | None:
+    """The bound of a mean: that of any bounded part; None when parts are bounded on both sides."""
+    if {Bound.BELOW, Bound.ABOVE} <= set(bounds):
+        return None
+    return next((bound for bound in bounds if bound is not Bound.EXACT), Bound.EXACT)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.declared import declared_checks, error_or_declared
 from aqp4flow.assay.definition import Assay
+from aqp4flow.assay.negatives import Past
 from aqp4flow.assay.status import decide
 from aqp4flow.model import (
     Check,
     Reactivity,
+    Reading,
     Role,
     Titration,
     TrajectoryPoint,
@@ -21,6 +24,9 @@ from aqp4flow.model import (
 )
 from aqp4flow.spill import spill_checks
 from aqp4flow.wells import PlateWells
+
+if TYPE_CHECKING:
+    from aqp4flow.assay.titration import Rules
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,12 @@ class StudyResult:
     @property
     def fit(self) -> bool:
         """Whether every rule of the run and its plates held (wells may fail by themselves)."""
-        return not any(check.verdict is Verdict.FAIL and check.scope in ("run", "plate") for check in self.checks)
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The rules of the run and its plates that did not hold: each makes the run unfit."""
+        return tuple(c for c in self.checks if c.verdict is Verdict.FAIL and c.scope in ("run", "plate"))
 
 
 # --- wells to titers ------------------------------------------------------------------------------
@@ -55,14 +66,15 @@ class StudyResult:
 
 def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     """Replicates together, cut-off, status, titers and the plate's acceptance; `curves` False fits none."""
-    from aqp4flow.assay.titration import Rules, titrate
+    from aqp4flow.assay.titration import Rules, confirmed, titrate
 
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
     known = error_or_declared(error, assay.titer.well_cv)
     rows = readout.combine(wells.readings, known)
-    cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives)
-    rows = decide(rows, cutoffs.delta, cutoffs.ratio)
+    history = wells.setting.history
+    cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives, history)
+    rows = decide(rows, cutoffs.deciding, cutoffs.second, assay.cutoff.grades)
     model = assay.curve.model if curves else ""
     rules = Rules(assay.readout.decide, model, assay.titer.draws, assay.seed.value)
     background = [
@@ -70,8 +82,12 @@ def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
         for reading in wells.readings
         if reading.well.role is Role.SECONDARY_ONLY and reading.usable and reading.well.cells != "control"
     ]
-    titrations = [t if known.df else _counting_only(t) for t in titrate(rows, cutoffs, background, rules)]
-    judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error)
+    titrations = titrate(rows, cutoffs, background, rules)
+    if assay.titer.replicates == "separate":
+        titrations = _by_replicate(wells.readings, titrations, cutoffs, known, rules)
+    titrations = [confirmed(titration, assay.titer.least) for titration in titrations]
+    titrations = [titration if known.df else _counting_only(titration) for titration in titrations]
+    judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error, wells.checks)
     checks = acceptance.accept(judged, assay.acceptance)
     checks += declared_checks(wells.plate.name, error, assay.titer.well_cv)
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
@@ -82,6 +98,31 @@ def _counting_only(titration: Titration) -> Titration:
     return (
         titration if titration.titer is None else replace(titration, flags=(*titration.flags, "limits-counting-only"))
     )
+
+
+def _by_replicate(
+    readings: Sequence[Reading],
+    pooled: Sequence[Titration],
+    cutoffs: CutOffs,
+    error: readout.ReplicateError,
+    rules: Rules,
+) -> list[Titration]:
+    """The titrations with titers read from each replicate's own series; curves stay those of the pooled series."""
+    from aqp4flow.assay.replicatetiters import averaged, replicate_series
+    from aqp4flow.assay.titration import titrate
+
+    parts: dict[str, list[Titration]] = {}
+    tested: dict[str, list[Reactivity]] = {}
+    for number, series in enumerate(replicate_series(readings), 1):
+        rows = decide(readout.combine(series, error), cutoffs.deciding, cutoffs.second)
+        # Draws start from a serum's name: those of its replicates must not be the same.
+        named = [replace(row, serum=f"{row.serum} {number}") for row in rows]
+        for row, found in zip(rows, named, strict=True):
+            tested.setdefault(row.serum, []).append(found)
+        by_name = {titration.serum: titration for titration in titrate(named, cutoffs, [], rules)}
+        for serum in dict.fromkeys(row.serum for row in rows):
+            parts.setdefault(serum, []).append(by_name[f"{serum} {number}"])
+    return [averaged(one, parts[one.serum], tested[one.serum]) for one in pooled]
 
 
 # --- titers to patients ---------------------------------------------------------------------------
@@ -98,6 +139,7 @@ def finish(
     for plate in plates:
         checks += spill_checks(plate.plate.name, plate.spill, plate.setting, cutoffs.get(plate.plate.name))
     checks += [check for titer in titers for check in titer.checks]
+    checks += _control_charts(titers)
     points: list[TrajectoryPoint] = []
     if visits is not None and titers:
         titrations = [titration for plate in titers for titration in plate.titrations]
@@ -106,6 +148,21 @@ def finish(
         points = trajectories(visits, measured, assay.trajectory.quantity, assay.seed.value)
         checks += _visit_checks(points, titrations)
     return StudyResult(assay, tuple(plates), tuple(titers), tuple(points), tuple(checks))
+
+
+def _control_charts(titers: Sequence[PlateTiters]) -> list[Check]:
+    """Control materials of each plate against earlier runs, those of this study's plates before it among them."""
+    from aqp4flow.assay.controlchart import control_checks
+
+    checks: list[Check] = []
+    past = list(titers[0].wells.setting.controls or ()) if titers else []
+    for plate in titers:
+        if plate.wells.setting.controls is not None:
+            checks += control_checks(plate.wells.plate.name, plate.rows, past)
+            past += [
+                Past(row.plate, row.serum, row.role, row.dilution, {"delta": row.delta.value}) for row in plate.rows
+            ]
+    return checks
 
 
 def _visit_checks(points: Sequence[TrajectoryPoint], titrations: Sequence[Titration]) -> list[Check]:

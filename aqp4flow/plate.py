@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.definition import Assay, resolve_channel
+from aqp4flow.assay.negatives import Past
 from aqp4flow.cytometry.beadlot import for_channel
 from aqp4flow.cytometry.beads import Assigned
 from aqp4flow.cytometry.gates import Columns, GateChannels
@@ -30,7 +31,8 @@ class Plate:
 class Setting:
     """What the definition means on one plate: channels by $PnN, the matrix and the gates from outside.
 
-    `beads` holds the values that the beads' maker assigned in the signal's channel.
+    `beads` holds the values that the beads' maker assigned in the signal's channel, `history` the sera of earlier
+    plates that cut-offs are made from, `controls` those that control materials are held against (None: not asked for).
     """
 
     assay: Assay
@@ -39,6 +41,8 @@ class Setting:
     matrix: Spillover | None
     gating: Gating | None
     beads: Assigned | None = None
+    history: tuple[Past, ...] = ()
+    controls: tuple[Past, ...] | None = None
 
 
 def settle(
@@ -116,6 +120,20 @@ def _beside(forward: str, ending: str, there: Sequence[Channel]) -> str | None:
     """`FSC-A` has its height in `FSC-H` and its width in `FSC-W`, when the cytometer stored them."""
     name = forward.removesuffix("-A") + ending
     return name if forward.endswith("-A") and any(channel.name == name for channel in there) else None
+
+
+def in_order_of_acquisition(plate: Plate) -> tuple[list[Well], bool]:
+    """The wells as they were acquired, and whether their files tell: each begins at a time of its own.
+
+    Where they do not, a plate is taken to be read row by row.
+    """
+    files = [plate.files[well.file] for well in plate.wells]
+    begins = [file.acquired.begin if isinstance(file, FcsFile) else None for file in files]
+    known = [begin for begin in begins if begin is not None]
+    if len(known) == len(begins) and len(set(known)) == len(begins):
+        timed = sorted(zip(known, plate.wells, strict=True), key=lambda pair: pair[0])
+        return [well for _, well in timed], True
+    return sorted(plate.wells, key=lambda well: (well.name[:1], len(well.name), well.name)), False
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aqp4flow import __version__, pipeline, tables
 from aqp4flow.assay.definition import Assay, FcsSettings, read_definition
+from aqp4flow.assay.negatives import Past, read_history
 from aqp4flow.assay.platemap import apply_overrides, read_plate_map
 from aqp4flow.cohort.visits import read_visits
 from aqp4flow.cytometry.beadlot import read_lot
@@ -198,15 +199,21 @@ def _settings(
 ) -> list[Setting]:
     settings: list[Setting] = []
     lot = None
+    past: tuple[Past, ...] = ()
+    controls: tuple[Past, ...] | None = None
     with _collected(problems):
         lot = _bead_lot(assay, definition_path)
+    with _collected(problems):
+        past = _history(assay, definition_path)
+    with _collected(problems):
+        controls = _controls(assay, definition_path)
     for plate in plates:
         if not plate.wells:
             continue
         with _collected(problems):
             matrix = _matrix(assay, definition_path)
             gates = _gates(assay, definition_path, plate)
-            settings.append(settle(plate, assay, matrix, gates, lot))
+            settings.append(replace(settle(plate, assay, matrix, gates, lot), history=past, controls=controls))
     return settings
 
 
@@ -217,6 +224,24 @@ def _matrix(assay: Assay, definition_path: Path) -> Spillover | None:
 
 def _bead_lot(assay: Assay, definition_path: Path) -> tuple[Assigned, ...] | None:
     return read_lot(definition_path.parent / assay.beads.values) if assay.beads.values else None
+
+
+def _history(assay: Assay, definition_path: Path) -> tuple[Past, ...]:
+    """Sera of earlier plates, with the read-outs that cut-offs are computed of."""
+    cutoff, decide = assay.cutoff, assay.readout.decide
+    if cutoff.history is None:
+        return ()
+    second = cutoff.second_to(decide)
+    computed = [decide] + [name for name in (second,) if name is not None and cutoff.number(name, decide) is None]
+    return read_history(definition_path.parent / cutoff.history, computed, "[cutoff] history")
+
+
+def _controls(assay: Assay, definition_path: Path) -> tuple[Past, ...] | None:
+    """Control materials in earlier runs."""
+    table = assay.acceptance.control_history
+    if table is None:
+        return None
+    return read_history(definition_path.parent / table, ["delta"], "[acceptance] control_history")
 
 
 def _gates(assay: Assay, definition_path: Path, plate: Plate) -> GateDocument | None:
@@ -249,7 +274,7 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
         if until != "wells":
             progress("drawing figures and report")
             _write_pictures(folder, result)
-        manifest = _manifest(study, folder, out)
+        manifest = _manifest(study, result, folder, out)
         _write(folder / "manifest.json", (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
     return result
 
@@ -268,6 +293,9 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
     }
     if result.titers:
         texts["reactivity.csv"] = tables.to_csv(tables.reactivity_table([r for t in result.titers for r in t.rows]))
+        texts["cutoffs.csv"] = tables.to_csv(
+            tables.cutoffs_table([(t.wells.plate.name, c) for t in result.titers for c in t.cutoffs.criteria])
+        )
         texts["titers.csv"] = tables.to_csv(tables.titers_table([x for t in result.titers for x in t.titrations]))
     spreads = [(p.plate.name, *p.spill.spreading) for p in result.plates if p.spill.spreading]
     if spreads:
@@ -333,12 +361,13 @@ def _fresh_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _manifest(study: Study, folder: Path, out: Path) -> dict[str, Any]:
+def _manifest(study: Study, result: StudyResult, folder: Path, out: Path) -> dict[str, Any]:
     """What went in and what came out, by hash; time, host and paths only under `volatile`."""
     return {
         "aqp4flow": __version__,
         "assay": study.assay.model_dump(mode="json"),
         "seed": study.assay.seed.value,
+        "acceptance": {"fit": result.fit, "failed": [f"{c.subject} {c.check}" for c in result.failed]},
         "inputs": _hashes(_inputs(study)),
         "outputs": _hashes(
             {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -362,7 +391,9 @@ def _versions() -> dict[str, str]:
 def _inputs(study: Study) -> dict[str, Path]:
     """Name in the study -> path of every file that was read."""
     inputs = {"assay.toml": study.definition_path}
-    for source in (study.assay.compensation.source, study.assay.gating.source, study.assay.beads.values or "auto"):
+    assay = study.assay
+    beside = (assay.beads.values, assay.cutoff.history, assay.acceptance.control_history)
+    for source in (assay.compensation.source, assay.gating.source, *filter(None, beside)):
         for plate in study.plates:
             path = study.definition_path.parent / source.replace("{plate}", plate.name)
             if path.is_file():

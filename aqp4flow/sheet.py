@@ -70,17 +70,22 @@ def read_table(path: Path, known: Sequence[str], needed: Sequence[str] = ()) -> 
 
     Raises SheetError when the file cannot be read, a heading is unknown or a `needed` one is missing.
     """
-    lines = _xlsx_lines(path) if path.suffix.lower() == ".xlsx" else _csv_lines(path)
     where = f"{path.parent.name}/{path.name}"
-    filled = [(number, cells) for number, cells in lines if any(cells)]
+    filled = [(number, cells) for number, cells in read_lines(path) if any(cells)]
     if not filled:
         raise SheetError(where, "the table is empty", f"first line: {','.join(known)}")
-    headings = [_heading(cell) for cell in filled[0][1]]
+    headings = [heading_of(cell) for cell in filled[0][1]]
     _check_headings(where, headings, known, needed)
     return [Row(where, number, dict(zip(headings, cells, strict=False))) for number, cells in filled[1:]]
 
 
-def _heading(cell: str) -> str:
+def read_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Lines of a CSV or xlsx table as text, with the number that a spreadsheet shows; raises SheetError."""
+    return _xlsx_lines(path) if path.suffix.lower() == ".xlsx" else _csv_lines(path)
+
+
+def heading_of(cell: str) -> str:
+    """A heading in lower case and English, full-width forms and blanks at the ends gone."""
     text = unicodedata.normalize("NFKC", cell).strip().lower()
     if peak := re.fullmatch(r"(?:peak|ピーク)\s*(\d{1,2})", text):
         return f"peak{int(peak[1])}"

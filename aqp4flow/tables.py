@@ -13,6 +13,7 @@ from aqp4flow.model import (
     Calibrated,
     Check,
     Curve,
+    CutOff,
     Estimate,
     Reactivity,
     Reading,
@@ -106,7 +107,7 @@ def _calibrated(units: Calibrated | None) -> list[Cell]:
 REACTIVITY = (
     "plate", "serum", "dilution", "n_replicates", "mfi_expressing", "mfi_nonexpressing",
     "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high", "index", "relative",
-    "cutoff_delta", "cutoff_ratio", "status", "flags", "role",
+    "cutoff_delta", "cutoff_ratio", "status", "flags", "role", "grade",
 )  # fmt: skip
 
 
@@ -116,9 +117,29 @@ def reactivity_table(rows: Sequence[Reactivity]) -> Table:
         [
             row.plate, row.serum, row.dilution, row.n_replicates, row.mfi_expressing, row.mfi_nonexpressing,
             *_limits(row.delta), *_limits(row.ratio), row.index, row.relative,
-            row.cutoff_delta, row.cutoff_ratio, row.status.value, joined(row.flags), row.role.value,
+            row.cutoff_delta, row.cutoff_ratio, row.status.value, joined(row.flags), row.role.value, row.grade,
         ]
         for row in rows
+    ]  # fmt: skip
+
+
+CUTOFFS = (
+    "plate", "readout", "cutoff", "rule", "source", "n", "mean", "sd", "factor", "false_positive_rate", "outliers",
+    "false_positive_low", "false_positive_high", "log", "median", "mad", "sensitivity", "sensitivity_low",
+    "sensitivity_high", "equivocal",
+)  # fmt: skip
+
+
+def cutoffs_table(cutoffs: Sequence[tuple[str, CutOff]]) -> Table:
+    """One row a plate and criterion, the deciding one first."""
+    return CUTOFFS, [
+        [
+            plate, c.readout, c.value, c.rule, c.source, c.n or None, c.mean, c.sd, c.factor, c.false_positives.value,
+            joined(f"{outlier.serum} {outlier.side}" for outlier in c.outliers),
+            c.false_positives.low, c.false_positives.high, "yes" if c.log else "", c.median, c.mad,
+            *_limits(c.sensitivity), c.equivocal,
+        ]
+        for plate, c in cutoffs
     ]  # fmt: skip
 
 

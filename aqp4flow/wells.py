@@ -10,6 +10,7 @@ import numpy as np
 
 from aqp4flow.acquisitionchecks import acquisition_checks, clock_checks
 from aqp4flow.assay import acceptance, readout
+from aqp4flow.assay.carryover import carry_over
 from aqp4flow.cytometry.acquisition_qc import (
     Acquired,
     AcquisitionLimits,
@@ -32,7 +33,7 @@ from aqp4flow.fcs.values import value_repairs
 from aqp4flow.gating import Gating, OwnGates, learned_gates
 from aqp4flow.model import FULLY_STAINED, NAN, Check, Reading, Repair, Role, Spillover, Verdict
 from aqp4flow.placementchecks import Placed, follow, placement_checks
-from aqp4flow.plate import Opened, Plate, Setting, distinct, open_well
+from aqp4flow.plate import Opened, Plate, Setting, distinct, in_order_of_acquisition, open_well
 from aqp4flow.platechecks import file_checks, gate_checks, opinion_checks, spillover_checks
 from aqp4flow.spill import Spill, residual_of, stains_of
 
@@ -88,6 +89,8 @@ def measure_plate(plate: Plate, setting: Setting, progress: Progress = lambda _:
     readings, told = _measure_all(opened, gatings, setting, checks)
     readings, elsewhere = _placed(readings, told, setting, followed, moves)
     checks += elsewhere
+    readings, carried = _after_bright_wells(plate, readings)
+    checks += carried
     readings, calibration, bead_checks = _with_beads(plate, opened, setting, readings)
     checks += bead_checks
     checks += clock_checks(plate.name, [(one.well, each.acquired) for one, each in zip(opened, told, strict=True)])
@@ -151,14 +154,30 @@ def _placed(
         if each.placement is not None
     ]
     checks = placement_checks(wells, setting.assay.acceptance, followed)
+    return _with_flags(readings, [*moves, *checks]), checks
+
+
+def _with_flags(readings: Sequence[Reading], checks: Sequence[Check]) -> list[Reading]:
+    """The readings with the codes of the checks of single wells that did not pass."""
     flags: dict[str, list[str]] = {}
-    for check in (*moves, *checks):
+    for check in checks:
         if check.verdict is not Verdict.PASS:
             flags.setdefault(check.subject, []).append(check.check)
     return [
         replace(reading, flags=(*reading.flags, *flags.get(f"{reading.well.plate}/{reading.well.name}", ())))
         for reading in readings
-    ], checks
+    ]
+
+
+def _after_bright_wells(plate: Plate, readings: Sequence[Reading]) -> tuple[list[Reading], list[Check]]:
+    """The readings with flags where cells were carried over from the well before; and the checks."""
+    wells, timed = in_order_of_acquisition(plate)
+    by_well = {reading.well: reading for reading in readings}
+    checks = carry_over([by_well[well] for well in wells])
+    if checks and not timed:
+        message = "The files do not tell in which order wells were acquired: row by row was assumed."
+        checks.append(Check("plate", plate.name, "order", "", "", Verdict.WARN, message))
+    return _with_flags(readings, checks), checks
 
 
 def _with_beads(

@@ -230,6 +230,9 @@ def test_a_positive_negative_control_makes_the_run_unfit(plate: Path, tmp_path: 
     assert "NEG01" in done.stderr
     assert (tmp_path / "out" / "titers.csv").is_file()
     assert "Not fit for use" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    acceptance = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["acceptance"]
+    assert acceptance["fit"] is False
+    assert "P001 negative-control" in acceptance["failed"]
 
 
 def test_paired_wells_take_their_background_from_the_partner(plate: Path, tmp_path: Path, call, table) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.cutoff import CutOffs
+from aqp4flow.assay.cutoffchecks import cutoff_checks
 from aqp4flow.assay.definition import Acceptance
 from aqp4flow.assay.readout import ReplicateError
-from aqp4flow.model import FULLY_STAINED, Check, Reactivity, Reading, Role, Status, Verdict
+from aqp4flow.errors import listed
+from aqp4flow.model import FULLY_STAINED, WITH_SERUM, Check, Reactivity, Reading, Role, Status, Verdict
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class PlateResult:
     rows: Sequence[Reactivity]
     cutoffs: CutOffs
     error: ReplicateError
+    well_checks: Sequence[Check] = ()
 
 
 def accept(result: PlateResult, limits: Acceptance) -> list[Check]:
     """All checks of one plate, in reading order."""
     checks = _negatives(result, limits) + _negative_controls(result) + _positive_controls(result)
     checks += _secondary_only(result, limits) + _negative_shift(result, limits) + _replicates(result, limits)
+    checks += _negative_cv(result, limits) + _overview(result, limits) + _replicate_sets(result, limits)
     for reading in result.readings:
         checks += _well(reading, limits)
     return checks
@@ -40,30 +44,35 @@ def well_flags(reading: Reading, limits: Acceptance) -> tuple[str, ...]:
 
 def _negatives(result: PlateResult, limits: Acceptance) -> list[Check]:
     sera = {row.serum for row in result.rows if row.role is Role.NEGATIVE and row.delta.known}
-    n, wanted = len(sera), f">= {limits.min_negatives} (10 recommended)"
-    cutoff = result.cutoffs.deciding
-    if cutoff is None:
-        message = "Too few negative sera for a cut-off: status is not interpretable and endpoint titers are empty."
-        return [Check("plate", result.plate, "negatives", n, wanted, Verdict.WARN, message)]
-    if not cutoff.n:
-        message = f"Fixed cut-off: {cutoff.readout} {cutoff.value:g}. It holds for the cytometer it was set on."
-        return [Check("plate", result.plate, "cutoff", cutoff.value, "fixed", Verdict.PASS, message)]
-    verdict = Verdict.PASS if n >= 10 else Verdict.WARN
-    message = (
-        f"Cut-off for {cutoff.readout}: {cutoff.value:.4g} ({cutoff.rule}, n = {cutoff.n}, "
-        f"mean {cutoff.mean:.4g}, SD {cutoff.sd:.4g})."
-    )
-    return [Check("plate", result.plate, "negatives", n, wanted, verdict, message)]
+    return cutoff_checks(result.plate, result.cutoffs, len(sera), limits.min_negatives)
 
 
 def _negative_controls(result: PlateResult) -> list[Check]:
-    if result.cutoffs.deciding is None:
+    """Negative sera that are positive: none may be, unless the rule itself promises that some will.
+
+    A rule that lets 5 % of negatives through makes one of 20 positive by design. Where it promises half a serum or
+    more, as many as chance makes (97.5 % of the binomial) warn only.
+    """
+    cutoff = result.cutoffs.deciding
+    if cutoff is None:
         return []
+    sera = {row.serum for row in result.rows if row.role is Role.NEGATIVE}
     positive = [row for row in result.rows if row.role is Role.NEGATIVE and row.status is Status.POSITIVE]
-    names = ", ".join(dict.fromkeys(row.serum for row in positive))
-    message = f"Negative sera above the cut-off: {names}." if positive else "No negative serum is positive."
+    names = list(dict.fromkeys(row.serum for row in positive))
+    message = f"Negative sera above the cut-off: {', '.join(names)}." if positive else "No negative serum is positive."
     verdict = Verdict.FAIL if positive else Verdict.PASS
+    expected = len(sera) * cutoff.false_positives.value
+    if positive and not cutoff.fixed and expected >= 0.5 and _by_chance(len(names), len(sera), expected / len(sera)):
+        verdict = Verdict.WARN
+        message += f" The rule lets {100 * expected / len(sera):.2g} % of negatives through: {expected:.2g} expected."
     return [Check("plate", result.plate, "negative-control", len(positive), "0 positive", verdict, message)]
+
+
+def _by_chance(found: int, n: int, share: float) -> bool:
+    """Whether so many of n happen by chance: with at least 2.5 %, where each happens with `share`."""
+    from scipy.special import bdtrc
+
+    return float(bdtrc(found - 1, n, share)) >= 0.025
 
 
 def _positive_controls(result: PlateResult) -> list[Check]:
@@ -139,6 +148,75 @@ def _replicates(result: PlateResult, limits: Acceptance) -> list[Check]:
     verdict = Verdict.FAIL if cv > fail else Verdict.WARN if cv > warn else Verdict.PASS
     message = f"Replicate wells differ by a CV of {cv:.3g} % in delta ({df} degrees of freedom)."
     return [Check("plate", result.plate, "replicate-cv", cv, f"<= {warn:g} %, fail > {fail:g} %", verdict, message)]
+
+
+def _negative_cv(result: PlateResult, limits: Acceptance) -> list[Check]:
+    """How well the expressing MFI of one negative serum repeats: cells and secondary antibody, without any titer."""
+    sets = [group for group in _replicates_of(result.readings) if group[0].well.role is Role.NEGATIVE]
+    if not sets:
+        return []
+    df = sum(len(group) - 1 for group in sets)
+    cv = math.sqrt(sum((len(group) - 1) * _cv(group) ** 2 for group in sets) / df)
+    allowed = limits.negative_cv
+    verdict = Verdict.WARN if cv > allowed else Verdict.PASS
+    message = f"MFI of negative sera differs between their wells by a CV of {cv:.3g} % ({df} degrees of freedom)."
+    return [Check("plate", result.plate, "negative-cv", cv, f"<= {allowed:g} %", verdict, message)]
+
+
+def _replicate_sets(result: PlateResult, limits: Acceptance) -> list[Check]:
+    """Sera whose replicates differ in expressing MFI at one dilution; nothing is listed for those that agree."""
+    warn, fail = limits.replicate_cv_warn, limits.replicate_cv_fail
+    checks = []
+    for group in _replicates_of(result.readings):
+        cv, well = _cv(group), group[0].well
+        if cv > warn:
+            verdict = Verdict.FAIL if cv > fail else Verdict.WARN
+            names = " and ".join(f"{r.well.name} {r.expressing.value:.4g}" for r in group)
+            message = (
+                f"Replicates at 1:{well.dilution:g} differ: {names}. Repeat the serum, or know which well is wrong."
+            )
+            limit = f"<= {warn:g} %, fail > {fail:g} %"
+            subject = f"{well.plate}/{well.serum}"
+            checks.append(Check("serum", subject, "replicates-differ", cv, limit, verdict, message))
+    return checks
+
+
+def _replicates_of(readings: Sequence[Reading]) -> list[list[Reading]]:
+    """Usable wells of one serum and dilution, where there are two or more with an MFI above 0."""
+    sets: dict[tuple[str, float | None], list[Reading]] = {}
+    for r in readings:
+        if r.well.role in WITH_SERUM and r.usable and r.well.cells != "control" and r.expressing.value > 0:
+            sets.setdefault((r.well.serum, r.well.dilution), []).append(r)
+    return [group for group in sets.values() if len(group) > 1]
+
+
+def _cv(group: Sequence[Reading]) -> float:
+    """CV in percent of the expressing MFI of replicates."""
+    values = [reading.expressing.value for reading in group]
+    return 100 * statistics.stdev(values) / statistics.fmean(values)
+
+
+def _overview(result: PlateResult, limits: Acceptance) -> list[Check]:
+    """The plate's worst well by events and by expression, and the share of wells that failed any rule of a well."""
+    wells = [r for r in result.readings if r.well.role in FULLY_STAINED and not r.well.excluded]
+    if not wells:
+        return []
+    failed = {check.subject for check in result.well_checks if check.verdict is Verdict.FAIL}
+    failed |= {c.subject for r in wells for c in _well(r, limits) if c.verdict is Verdict.FAIL}
+    bad = [r.well.name for r in wells if f"{result.plate}/{r.well.name}" in failed]
+    share, allowed = 100 * len(bad) / len(wells), limits.failed_wells_percent
+    names = f": {listed(bad, 8)}" if bad else ""
+    message = f"{len(bad)} of {len(wells)} wells with the whole stain failed a rule of their own{names}."
+    verdict = Verdict.FAIL if share > allowed else Verdict.PASS
+    checks = [Check("plate", result.plate, "wells", share, f"<= {allowed:g} %", verdict, message)]
+    counts = [(n, name, r.well.name) for r in wells for name, n in r.counts.items() if name.endswith("expressing")]
+    if counts:
+        n, population, well = min(counts)
+        message = f"The smallest population that is measured: {n} {population} events, in {well}."
+        verdict = Verdict.WARN if n < limits.events_warn else Verdict.PASS
+        limit = f">= {limits.events_warn} in each well"
+        checks.append(Check("plate", result.plate, "events", n, limit, verdict, message))
+    return checks
 
 
 def _well(reading: Reading, limits: Acceptance) -> list[Check]:

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -129,33 +129,111 @@ class Readout(_Table):
     decide: Literal["delta", "ratio", "index"] = "delta"
 
 
-class Cutoff(_Table):
-    """[cutoff]: `frey` over the plate's negative sera, or `fixed` numbers of the lab's own.
+#: Read-outs that can meet a cut-off.
+ReadoutName = Literal["delta", "ratio", "index", "rpc", "relative"]
+#: The second criterion beside delta where the lab names none: a ratio that background alone does not make.
+SECOND_RATIO = 1.5
+_KEYS_OF_RULES = {
+    "confidence": ("frey",),
+    "k": ("mean-sd", "robust"),
+    "percentile": ("percentile",),
+    "limit": ("percentile",),
+    "limit_confidence": ("percentile",),
+    "law": ("percentile",),
+    "roc_point": ("roc",),
+}
 
-    `ratio` is the second criterion beside delta under `frey` (default 1.5), and the cut-off itself under `fixed`.
+
+class Cutoff(_Table):
+    """[cutoff]: the rule that makes it, the negatives it is made from, and the second criterion.
+
+    `delta`, `ratio`, `index`, `rpc` and `relative` are the lab's own numbers: of the read-out that decides under rule
+    `fixed`, and of the second criterion under any rule. `second` is a read-out, none, or auto: the ratio (1.5) beside
+    delta, delta by the same rule beside any other. There is no number for delta that holds on two cytometers, hence no
+    default.
     """
 
-    rule: Literal["frey", "fixed"] = "frey"
+    rule: Literal["frey", "mean-sd", "percentile", "robust", "fixed", "roc"] = "frey"
     confidence: Share = 0.99
+    k: Positive = 3.0
+    percentile: Annotated[float, Field(ge=50, lt=100)] = 95.0
+    limit: Literal["estimate", "lower", "upper"] = "estimate"
+    limit_confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.90
+    law: Literal["normal", "any"] = "normal"
+    roc_point: Literal["youden", "specific"] = "youden"
+    log: bool = False
+    source: Literal["plate", "history"] = "plate"
+    history: Text | None = None
+    floating: Literal["none", "additive", "multiplicative"] = "none"
     delta: Positive | None = None
-    ratio: Positive = 1.5
+    ratio: Positive | None = None
+    index: Positive | None = None
+    rpc: Positive | None = None
+    relative: Positive | None = None
+    second: Literal["auto", "none"] | ReadoutName = "auto"
+    equivocal: Positive | None = None
+    grades: tuple[Positive, ...] = ()
     screening_dilution: Positive | None = None
 
+    @field_validator("history")
+    @classmethod
+    def _is_table(cls, value: str | None) -> str | None:
+        if value is None or value.lower().endswith((".csv", ".xlsx")):
+            return value
+        raise ValueError("the name of a CSV or xlsx table wanted: plate, serum, role, dilution, delta, ratio, index")
+
+    @field_validator("grades")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError("numbers that rise wanted, for example [10, 50]")
+        return value
+
     @model_validator(mode="after")
-    def _fixed_needs_delta(self) -> Cutoff:
-        if self.rule == "fixed" and self.delta is None:
-            raise ValueError("rule 'fixed' needs delta (and ratio): the lab's own cut-off on this cytometer")
-        if self.rule == "frey" and self.delta is not None:
-            raise ValueError("delta is a number for rule 'fixed'; rule 'frey' computes it")
+    def _keys_of_its_rule(self) -> Cutoff:
+        for key, rules in _KEYS_OF_RULES.items():
+            if self.rule not in rules and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} belongs to rule {' or '.join(map(repr, rules))}, not {self.rule!r}")
+        if self.rule == "fixed" and (self.log or self.source == "history"):
+            raise ValueError("rule 'fixed' computes nothing: log and source 'history' belong to the other rules")
         return self
+
+    @model_validator(mode="after")
+    def _history_is_whole(self) -> Cutoff:
+        if (self.source == "history") != (self.history is not None):
+            raise ValueError("source 'history' and history = \"negatives.csv\" need each other")
+        if self.floating != "none" and self.source != "history":
+            raise ValueError("floating is for source 'history': it moves earlier plates' values to this plate")
+        if self.floating == "additive" and self.log:
+            raise ValueError("floating 'additive' has no meaning under log: 'multiplicative' is a shift on that scale")
+        return self
+
+    def second_to(self, decide: str) -> str | None:
+        """The read-out that is the second criterion beside the deciding one; None for one criterion alone."""
+        if self.second == "none":
+            return None
+        if self.second == "auto":
+            return "ratio" if decide == "delta" else "delta"
+        return self.second
+
+    def number(self, readout: str, decide: str) -> float | None:
+        """The lab's number for a read-out; the ratio beside delta has 1.5 where none is given and `second` is auto."""
+        given: float | None = getattr(self, readout)
+        if given is None and self.second == "auto" and (decide, readout) == ("delta", "ratio"):
+            return SECOND_RATIO
+        return given
 
 
 class TiterSettings(_Table):
-    """[titer]: how many draws describe the error of an interpolated titer.
+    """[titer]: how replicates make one titer, what confirms a serum, how many draws describe a titer's error.
 
-    `well_cv`, the lab's own CV of delta between wells in percent, stands in where a plate has no replicates.
+    `pooled`: one series of the replicates' means; `separate`: a titer a replicate, averaged on the log scale. `least`
+    is the endpoint a serum must reach to count as confirmed. `well_cv`, the lab's own CV of delta between wells in
+    percent, stands in where a plate has no replicates.
     """
 
+    replicates: Literal["pooled", "separate"] = "pooled"
+    least: Positive | None = None
     draws: Annotated[int, Field(ge=200, le=20_000)] = 2000
     well_cv: Annotated[float, Field(gt=0, le=100)] | None = None
 
@@ -186,6 +264,9 @@ class Acceptance(_Table):
     viable_percent: Annotated[float, Field(ge=0, le=100)] = 70.0
     condition_limit: Positive = 20.0
     min_negatives: Annotated[int, Field(ge=3)] = 3
+    negative_cv: Positive = 20.0
+    control_history: Text | None = None
+    failed_wells_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
 
 
 Percent = Annotated[float, Field(gt=0, le=100)]
@@ -249,6 +330,29 @@ class Assay(_Table):
     def _same_well_needs_reporter(self) -> Assay:
         if self.assay.comparator == "same-well" and not self.channels.reporter:
             raise ValueError("comparator 'same-well' needs [channels] reporter: it tells the two populations apart")
+        return self
+
+    @model_validator(mode="after")
+    def _cut_offs_are_whole(self) -> Assay:
+        decide, cutoff = self.readout.decide, self.cutoff
+        second = cutoff.second_to(decide)
+        own: dict[str, float | None] = {name: getattr(cutoff, name) for name in get_args(ReadoutName)}
+        if second == decide:
+            raise ValueError(f"[cutoff] second {second!r} is the read-out that decides: another, or 'none'")
+        if cutoff.rule != "fixed" and own[decide] is not None:
+            raise ValueError(f"[cutoff] {decide} is a number for rule 'fixed'; rule {cutoff.rule!r} computes it")
+        for name, number in own.items():
+            if number is not None and name not in (decide, second):
+                raise ValueError(f"[cutoff] {name} is no criterion here: {decide} decides, second is {second}")
+        if cutoff.rule == "fixed" and own[decide] is None:
+            raise ValueError(f"[cutoff] rule 'fixed' needs {decide}: the lab's own cut-off on this cytometer")
+        if cutoff.rule == "fixed" and second is not None and cutoff.number(second, decide) is None:
+            raise ValueError(
+                f"[cutoff] rule 'fixed' needs {second} too, the second criterion; second = 'none' does without"
+            )
+        top = own[decide]
+        if cutoff.equivocal is not None and top is not None and not cutoff.equivocal < top:
+            raise ValueError("[cutoff] equivocal is where the grey zone below the cut-off begins: a lower number")
         return self
 
     @model_validator(mode="after")

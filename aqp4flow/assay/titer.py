@@ -26,11 +26,7 @@ def endpoint_titer(series: Sequence[Reactivity]) -> tuple[Titer | None, list[str
         return None, ["no-cutoff" if any(row.delta.known for row in series) else "no-usable-well"]
     positive = [row.status is Status.POSITIVE for row in read]
     run = positive.index(False) if False in positive else len(positive)
-    flags = []
-    if any(positive[run:]):
-        flags.append("gap")
-    if run and len(read) > 2 and max(row.delta.value for row in read) > read[0].delta.high:
-        flags.append("hook")
+    flags = ["gap"] if any(positive[run:]) else []
     if run == 0:
         return Titer(read[0].dilution, Bound.BELOW), flags
     if run == len(read):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aqp4flow.assay.curve import fit_curve
 from aqp4flow.assay.cutoff import CutOffs, cutoff_draws
+from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.titer import Draws, endpoint_titer, interpolated_titer
-from aqp4flow.model import Curve, Reactivity, Titer, Titration
+from aqp4flow.model import Bound, Curve, Reactivity, Titer, Titration
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def _titration(
     rules: Rules,
 ) -> Titration:
     endpoint, flags = endpoint_titer(series)
+    flags += rises(series)
+    flags += ["carry-over"] if any("carry-over" in row.flags for row in series) else []
     curve, curve_flags = _curve(series, background, rules.model)
     titer, draws = None, None
     if cutoffs.deciding is not None and shared is not None and endpoint is not None:
@@ -69,9 +72,17 @@ def _titration(
         endpoint=endpoint,
         titer=titer,
         curve=curve,
-        flags=(*flags, *curve_flags),
+        flags=tuple(dict.fromkeys((*flags, *curve_flags))),
         draws=draws,
     )
+
+
+def confirmed(titration: Titration, least: float | None) -> Titration:
+    """The titration, flagged where its endpoint does not reach the least that confirms a serum."""
+    endpoint = titration.endpoint
+    if least is None or endpoint is None or (endpoint.bound is not Bound.BELOW and endpoint.value >= least):
+        return titration
+    return replace(titration, flags=(*titration.flags, "below-least"))
 
 
 def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> list[str]:

@@ -8,7 +8,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aqp4flow.model import NAN, Bound, Estimate, Reactivity, Titer, Titration, TrajectoryPoint, Values, Visit, Z
+from aqp4flow.model import (
+    NAN,
+    Bound,
+    Estimate,
+    Reactivity,
+    Titer,
+    Titration,
+    TrajectoryPoint,
+    Values,
+    Visit,
+    Z,
+    mean_titer,
+)
 from aqp4flow.model import log2_quantile as _quantile
 
 
@@ -83,29 +95,12 @@ def _point(visit: Visit, measured: Measurements, quantity: str, seed: int) -> tu
 
 
 def _combined(titrations: Sequence[Titration]) -> tuple[Quantity | None, list[str]]:
-    """Titers of one serum on several plates, averaged on the log scale.
-
-    The mean of a value and a `<` is itself a `<`; a `<` and a `>` together say nothing.
-    """
+    """Titers of one serum on several plates, averaged on the log scale."""
     parts = [(t.titer, t.draws) for t in titrations if t.titer is not None and t.draws is not None]
     if not parts:
         return None, []
-    if len(parts) == 1:
-        return Quantity(*parts[0]), []
-    bounds = {titer.bound for titer, _ in parts}
-    if {Bound.BELOW, Bound.ABOVE} <= bounds:
-        return None, ["plates-contradict"]
-    bound = next(iter(bounds - {Bound.EXACT}), Bound.EXACT)
-    value = 2.0 ** float(np.mean([math.log2(titer.value) for titer, _ in parts]))
-    draws = np.mean([draw for _, draw in parts], axis=0)
-    low, high = (_quantile(draws, q) for q in (0.025, 0.975))
-    titer = Titer(
-        value,
-        bound,
-        NAN if bound is Bound.BELOW or not low > 0 else low,
-        NAN if bound is Bound.ABOVE or not math.isfinite(high) else high,
-    )
-    return Quantity(titer, draws), []
+    together = mean_titer(parts)
+    return (Quantity(*together), []) if together else (None, ["plates-contradict"])
 
 
 def _shift(rows: Sequence[Reactivity], quantity: str, seed: int) -> Quantity | None:

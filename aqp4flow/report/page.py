@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from aqp4flow import __version__, tables
+from aqp4flow.assay.cutoffrules import percent
 from aqp4flow.calibration import line_words
 from aqp4flow.gating import OwnGates
-from aqp4flow.model import Bound, Check, Reading, Role, Titer, Verdict
+from aqp4flow.model import Bound, Check, CutOff, Reading, Role, Titer, Verdict
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report.figures import Drawn
 
@@ -136,10 +137,9 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
 
 
 def _verdict(result: StudyResult) -> str:
-    failed = [check for check in result.checks if check.verdict is Verdict.FAIL and check.scope in ("run", "plate")]
     wells = sum(check.verdict is Verdict.FAIL and check.scope == "well" for check in result.checks)
-    if failed:
-        subjects = ", ".join(dict.fromkeys(f"{check.subject} ({check.check})" for check in failed))
+    if not result.fit:
+        subjects = ", ".join(dict.fromkeys(f"{check.subject} ({check.check})" for check in result.failed))
         return f"Not fit for use as it stands: {subjects} failed."
     if wells:
         return f"The run passes its acceptance rules; {wells} single well check{'s' if wells > 1 else ''} failed."
@@ -285,10 +285,9 @@ def _methods(result: StudyResult) -> list[str]:
         source = f"taken from {assay.gating.source}"
     channels = result.plates[0].setting.channels if result.plates else None
     cutoffs = "; ".join(
-        f"{plate.wells.plate.name}: {cutoff.readout} {cutoff.value:.4g} ({cutoff.rule}"
-        + (f", n = {cutoff.n})" if cutoff.n else ")")
+        f"{plate.wells.plate.name}: {', '.join(_cutoff_words(cutoff) for cutoff in plate.cutoffs.criteria)}"
         for plate in result.titers
-        if (cutoff := plate.cutoffs.deciding) is not None
+        if plate.cutoffs.criteria
     )
     return [
         f"Antigen {assay.assay.antigen}; comparator {assay.assay.comparator}. MFI is the {assay.readout.statistic} of "
@@ -298,10 +297,20 @@ def _methods(result: StudyResult) -> list[str]:
         "Delta is the MFI of expressing less that of non-expressing cells; limits are 95 % and hold counting error "
         "(order statistics) and the replicate error of the plate.",
         *_bead_methods(result),
-        f"Cut-offs by rule: {cutoffs}." if cutoffs else "No cut-off: the plates hold too few negative sera.",
+        f"Cut-offs by rule: {cutoffs}." if cutoffs else "No cut-off: the checks say why.",
         "The endpoint titer is the highest dilution that is positive with all lower ones positive; the titer is where "
         "the deciding read-out crosses the cut-off, with limits that hold the cut-off's own error.",
     ]
+
+
+def _cutoff_words(cutoff: CutOff) -> str:
+    """A cut-off as the report's methods say it: number, rule, and the share of negatives that exceed it."""
+    words = [cutoff.rule]
+    if not cutoff.fixed:
+        words.append(f"n = {cutoff.n}{' of the history' if cutoff.source == 'history' else ''}")
+    if cutoff.false_positives.known:
+        words.append(f"false positives {percent(cutoff.false_positives)}")
+    return f"{cutoff.readout} {'≥' if cutoff.fixed else '>'} {cutoff.value:.4g} ({', '.join(words)})"
 
 
 def _bead_methods(result: StudyResult) -> list[str]:

@@ -170,6 +170,7 @@ _VARIED: tuple[Scenario, ...] = (
         settings={"titer": {"well_cv": 8.0}},
     ),
     replace(_BASE, name="3 replicates", replicates=3),
+    replace(_BASE, name="a titer a replicate", events_too=False, settings={"titer": {"replicates": "separate"}}),
     replace(_BASE, name="300 events", events=300),
     replace(_BASE, name="12,000 events", events=12_000),
     replace(_BASE, name="well error 5 %", events_too=False, well_error=0.04, pipetting=0.03),
