@@ -151,8 +151,8 @@ def share_limits(k: int, n: int) -> tuple[float, float]:
 def coverage_markdown(found: Sequence[Coverage], ends: Sequence[Endpoints]) -> str:
     """A row a cell: share of truths within the limits of delta, titer and fold, and the endpoints. Bold: outside."""
     lines = [
-        "| cell | delta | n | titer | n | `<` `>` | factor | fold | n | `<` `>` | factor | endpoint exact | one step off "
-        "| further |",
+        "| cell | delta | n | titer | n | `<` `>` | factor | fold | n | `<` `>` | factor "
+        "| endpoint exact | one step off | further |",
         "|---|" + "---:|" * 13,
     ]
     by_cell: dict[str, dict[str, Coverage]] = {}
