@@ -114,7 +114,8 @@ def _endpoint_steps(true: PlantedSerum, found: Titer, rows: Sequence[Reactivity]
         if row is None or not (delta > row.cutoff_delta and ratio > row.cutoff_ratio):
             break
         run += 1
-    reached = 0 if found.bound is Bound.BELOW else 1 + true.dilutions.index(found.value)
+    # endpoints that are averaged over replicates may lie between two dilutions
+    reached = 0 if found.bound is Bound.BELOW else sum(d <= found.value * (1 + 1e-9) for d in true.dilutions)
     return reached - run
 
 
