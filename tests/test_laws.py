@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aqp4flow.assay.readout import delta, ratio
@@ -79,12 +79,19 @@ def test_a_higher_cutoff_never_gives_a_higher_titer(
     assert np.all(crossing(ladder, values, cutoff * times) <= crossing(ladder, values, cutoff) + 1e-9)
 
 
-@given(st.floats(1, 1e5), st.floats(1, 1e5), st.integers(1, 12))
-def test_halving_with_each_dilution_gives_the_exact_titer(top: float, cutoff: float, steps: int) -> None:
-    assume(cutoff < top < cutoff * 2.0**steps)
+@given(st.floats(1, 1e5), st.floats(0.001, 0.999), st.integers(1, 12))
+def test_halving_with_each_dilution_gives_the_exact_titer(top: float, part: float, steps: int) -> None:
     ladder = np.arange(steps + 1.0)
-    values = (top / 2.0**ladder)[None]
-    assert crossing(ladder, values, np.array([cutoff]))[0] == pytest.approx(math.log2(top / cutoff), abs=1e-9)
+    values, wanted = (top / 2.0**ladder)[None], part * steps
+    assert crossing(ladder, values, np.array([top / 2.0**wanted]))[0] == pytest.approx(wanted, abs=1e-9)
+
+
+@given(st.floats(0.05, 1.0), st.lists(st.floats(0.1, 4.0), min_size=2, max_size=6), st.floats(0.001, 0.999))
+def test_any_straight_line_in_log_and_log_is_read_exactly(slope: float, steps: list[float], part: float) -> None:
+    ladder = np.cumsum([3.0, *steps])
+    wanted = ladder[0] + part * (ladder[-1] - ladder[0])
+    values = 2.0 ** (-slope * ladder)
+    assert crossing(ladder, values[None], np.array([2.0 ** (-slope * wanted)]))[0] == pytest.approx(wanted, abs=1e-6)
 
 
 @given(st.lists(st.floats(-2, 14), min_size=40, max_size=200), st.floats(4, 10))
