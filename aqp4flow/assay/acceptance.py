@@ -142,7 +142,7 @@ def _beyond_chance(mean: float, sd: float, n: int) -> bool:
 def _replicates(result: PlateResult, limits: Acceptance) -> list[Check]:
     cv, df = result.error.total_cv, result.error.df
     if not df:
-        message = "No replicates with a clear shift: limits hold counting error only."
+        message = "No replicates with a clear shift: the plate does not tell the error between its wells."
         return [Check("plate", result.plate, "replicates", 0, "replicate wells", Verdict.WARN, message)]
     fail, warn = limits.replicate_cv_fail, limits.replicate_cv_warn
     verdict = Verdict.FAIL if cv > fail else Verdict.WARN if cv > warn else Verdict.PASS

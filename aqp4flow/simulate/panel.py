@@ -26,13 +26,14 @@ from aqp4flow.simulate.scenario import (
     PlantedSerum,
     Scenario,
     nonspecific,
+    nonspecific_law,
     planted_sera,
     true_titer,
 )
 
 STRENGTHS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # half dilutions of weak sera
 WEAK_OF_EACH, BLIND = 6, 40
-_POOL = 40_000
+_POOL = 20_000
 _MIX = Mix()
 _LIVE_SINGLE = 1 - _MIX.debris - _MIX.dead - _MIX.doublets
 _ROWS, _COLUMNS = "ABCDEFGHIJKLMNOP", 24
@@ -135,17 +136,24 @@ def _draw_day(rng: np.random.Generator, scenario: Scenario) -> _Day:
 
 
 class _Pool:
-    """Many live single cells of one day, without errors of a well: what medians are true."""
+    """Many live single cells of one day, without errors of a well: what medians are true.
+
+    Cells bind what is not specific whether they express or not, so the same cells stand for both populations, with and
+    without their antigen: chance in drawing them is then not in a difference.
+    """
 
     def __init__(self, rng: np.random.Generator, day: _Day) -> None:
-        tube = draw_tube(rng, _POOL, Mix(0.0, 0.0, 0.0, 0.5), day.expression)
-        self.particles, self.inside, self.day = tube.particles, tube.particles.transfected, day
+        tube = draw_tube(rng, _POOL, Mix(0.0, 0.0, 0.0, 1.0), day.expression)
+        self.particles, self.day = tube.particles, day
         self.own = self.particles.autofluorescence * Cytometer().autofluorescence[2]
 
     def light(self, serum: Serum, dilution: float) -> tuple[Values, Values]:
         """Light in the signal channel of expressing and of other cells."""
-        light = self.day.staining * bound_signal(self.particles, serum, dilution, Brightness()) + self.own
-        return light[self.inside], light[~self.inside]
+        both = (serum, replace(serum, concentration=0.0, clones=()))
+        bright, dark = (
+            self.day.staining * bound_signal(self.particles, one, dilution, Brightness()) + self.own for one in both
+        )
+        return bright, dark
 
     def medians(self, serum: Serum, dilution: float) -> tuple[float, float]:
         """True medians of both populations."""
@@ -170,13 +178,10 @@ def _true_cutoff(rng: np.random.Generator, scenario: Scenario, pool: _Pool, fact
     """Mean + factor SD of what one well of a negative serum reads, over sera, counting and errors of the well."""
     n = (scenario.events * pool.day.transfected, scenario.events * (1 - pool.day.transfected))
     reads, variances = [], []
-    for _ in range(40):
-        serum = Serum("", Role.NEGATIVE, 0.0, nonspecific(rng, scenario))
-        both = pool.light(serum, SCREENING)
-        (bright, dark), (a, b) = (
-            [float(np.median(light)) for light in both],
-            [_error_of_median(rng, light, count) for light, count in zip(both, n, strict=True)],
-        )
+    for factor_of_serum in nonspecific_law(scenario, 20):
+        both = pool.light(Serum("", Role.NEGATIVE, 0.0, float(factor_of_serum)), SCREENING)
+        bright, dark = (float(np.median(light)) for light in both)
+        a, b = (_error_of_median(rng, light, count) for light, count in zip(both, n, strict=True))
         if scenario.decide == "delta":
             reads.append(bright - dark)
             variances.append((a**2 + b**2) * math.exp(2 * scenario.well_error**2))

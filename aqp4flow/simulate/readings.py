@@ -21,6 +21,7 @@ from aqp4flow.simulate.scenario import (
     PlantedSerum,
     Scenario,
     nonspecific,
+    nonspecific_law,
     planted_sera,
     true_titer,
 )
@@ -69,7 +70,7 @@ def _true_cutoff(rng: np.random.Generator, scenario: Scenario, rule: Rule) -> fl
     """The rule's cut-off of endlessly many negatives, on a day of strength 1: mean + factor SD of what wells read."""
     if scenario.fixed is not None:
         return scenario.fixed
-    factors = nonspecific_many(rng, scenario, _POPULATION)
+    factors = nonspecific_law(scenario, _POPULATION)
     usual = EVERYWHERE / (1 + SCREENING / EVERYWHERE_HALF)
     dark = SECONDARY + factors * usual
     bright = dark + usual * own_shifts(rng, scenario, _POPULATION)
@@ -81,11 +82,6 @@ def _true_cutoff(rng: np.random.Generator, scenario: Scenario, rule: Rule) -> fl
     n = strength * dark * np.exp(math.sqrt(math.pi / 2 / n_dark) * _SPREAD_DARK * rng.standard_normal(_POPULATION))
     read = t - n if scenario.decide == "delta" else t / n
     return float(np.mean(read) + rule(scenario.negatives) * np.std(read))
-
-
-def nonspecific_many(rng: np.random.Generator, scenario: Scenario, count: int) -> Values:
-    """Non-specific binding of many sera."""
-    return np.asarray(scenario.nonspecific * np.exp(rng.uniform(math.log(0.45), math.log(2.25), count)), np.float64)
 
 
 def own_shifts(rng: np.random.Generator, scenario: Scenario, count: int) -> Values:

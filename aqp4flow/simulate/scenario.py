@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from aqp4flow.model import Role
+from aqp4flow.model import Role, Values
 from aqp4flow.simulate.binding import Clone, Serum, half_concentration
 
 SCREENING = 20.0
@@ -119,9 +119,17 @@ def planted_sera(rng: np.random.Generator, scenario: Scenario) -> list[Serum]:
     return sera
 
 
+_NONSPECIFIC = (math.log(0.45), math.log(2.25))  # five-fold between sera, whatever their patient
+
+
 def nonspecific(rng: np.random.Generator, scenario: Scenario) -> float:
-    """Non-specific binding of a serum: five-fold between sera, whatever its patient."""
-    return scenario.nonspecific * math.exp(rng.uniform(*np.log((0.45, 2.25))))
+    """Non-specific binding of a serum, a factor around the scenario's."""
+    return scenario.nonspecific * math.exp(rng.uniform(*_NONSPECIFIC))
+
+
+def nonspecific_law(scenario: Scenario, count: int) -> Values:
+    """Its law as `count` sera that stand for equal shares of all."""
+    return np.asarray(scenario.nonspecific * np.exp(np.interp((np.arange(count) + 0.5) / count, (0, 1), _NONSPECIFIC)))
 
 
 def _clones(rng: np.random.Generator, count: int) -> tuple[Clone, ...]:
