@@ -54,6 +54,7 @@ class StudyResult:
 
 def titrate_plate(wells: PlateWells) -> PlateTiters:
     """Replicates together, cut-off, status, titers and the plate's acceptance."""
+    from aqp4flow.assay.curve import off_curve_checks
     from aqp4flow.assay.titration import Rules, titrate
 
     assay = wells.setting.assay
@@ -61,15 +62,15 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     rows = readout.combine(wells.readings, error)
     cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives)
     rows = decide(rows, cutoffs.delta, cutoffs.ratio)
-    rules = Rules(assay.readout.decide, assay.curve.model, assay.titer.draws, assay.seed.value)
+    rules = Rules(assay.readout.decide, assay.curve, assay.titer.draws, assay.seed.value)
     background = [
-        reading.expressing.value
+        reading
         for reading in wells.readings
         if reading.well.role is Role.SECONDARY_ONLY and reading.usable and reading.well.cells != "control"
     ]
     titrations = titrate(rows, cutoffs, background, rules)
     judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error)
-    checks = acceptance.accept(judged, assay.acceptance)
+    checks = acceptance.accept(judged, assay.acceptance) + off_curve_checks(titrations)
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
 
 

@@ -1,0 +1,117 @@
+"""Dilutions that lie off the curve on which all the others agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aqp4flow.assay.bindingmodel import MODELS, Array, Scale, response
+from aqp4flow.assay.curvefit import RELATIVE_ERROR, Fit, Series, fit_all
+
+LEAST_FACTOR = 2.0
+CHANCE = 1e-4
+_PRIOR = 4  # points that scatter by RELATIVE_ERROR, counted beside the series' own
+_SHARED = 3 * RELATIVE_ERROR  # a reading that far below the highest one shares a hook
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A dilution off the curve of the others: what it reads, what they expect, the factor between, and Student's t."""
+
+    dilution: float
+    reading: float
+    expected: float
+    factor: float
+    t: float
+
+
+def searched_with(series: Series, model: str) -> str | None:
+    """The model on which the others must agree; None when too few points would be left to settle it or the curve.
+
+    4pl, whatever the curve's own model: a curve that is steeper or flatter than one site's is no stray, and a series
+    with a stray says nothing about which model it follows. Infinite dilution counts as one. Where even so too few are
+    left for 4pl, one-site, if that is what was asked for.
+    """
+    left = len(series.tested) - 1
+    if left <= len(MODELS["one-site" if model == "auto" else model]):
+        return None
+    if left + bool(np.isinf(series.dilution).any()) > len(MODELS["4pl"]):
+        return "4pl"
+    return "one-site" if model == "one-site" else None
+
+
+def find_strays(batch: Sequence[Series], model: str) -> list[Stray | None]:
+    """The one dilution of each series, if any, that the curve through all other points does not explain.
+
+    Each tested dilution in turn is left out, and the curve of the rest is compared with it on the 1/y2 scale, whatever
+    the weights of the curve. It is off when it differs by LEAST_FACTOR or more, *and* chance explains the difference
+    less than once in 10,000 by Student's t, in which the residual variance of the others counts together with that of
+    four points that scatter by 10 % (few points may agree by luck), and the curve's own uncertainty at that dilution
+    is added. Of several, the one with the largest t. The first dilutions are not called off where two or more of them
+    lie below the highest reading together: that is a hook. Nor is the first above the curve of the rest, or the last
+    below it in a series that ends without wells without serum: there the curve may just begin or end.
+    """
+    found: list[Stray | None] = [None] * len(batch)
+    for name in MODELS:
+        owners = [i for i, series in enumerate(batch) if searched_with(series, model) == name]
+        owners = _suspects(batch, owners, name)
+        tries = [(i, d) for i in owners for d in batch[i].tested.tolist() if d not in hooked(batch[i])]
+        fits = fit_all([batch[i].without(d) for i, d in tries], name, "1/y2")
+        for (i, dilution), fit in zip(tries, fits, strict=True):
+            stray = _judged(batch[i], dilution, fit)
+            best = found[i]
+            if stray is not None and (best is None or stray.t > best.t):
+                found[i] = stray
+    return found
+
+
+def _suspects(batch: Sequence[Series], owners: list[int], name: str) -> list[int]:
+    """Those whose residuals leave room for a stray: without one, the sum of squares falls by about t² s² or more."""
+    fits = fit_all([batch[i] for i in owners], name, "1/y2")
+    return [i for i, fit in zip(owners, fits, strict=True) if fit.rss > 0.5 * _least_loss(fit.df - 1)]
+
+
+def _least_loss(df: int) -> float:
+    return float(_critical(df) ** 2 * _PRIOR * RELATIVE_ERROR**2 / (_PRIOR + df))
+
+
+def _critical(df: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(_PRIOR + df, 1 - CHANCE / 2))
+
+
+def _judged(series: Series, dilution: float, fit: Fit) -> Stray | None:
+    scale = Scale("1/y2", np.array(series.floor))
+    reading, derivatives = response(fit.parameters[None], np.array([[math.log(dilution)]]))
+    expected = float(reading[0, 0])
+    gradient = derivatives[0, 0] * scale.slope(reading[0, 0])
+    here = series.mfi[series.dilution == dilution]
+    off = float(scale.of(here).mean() - scale.of(reading[0, 0]))
+    variance = (_PRIOR * RELATIVE_ERROR**2 + fit.rss) / (_PRIOR + fit.df)
+    error = math.sqrt(variance * (1 / len(here) + float(gradient @ fit.unscaled @ gradient)))
+    factor, t = math.exp(min(abs(off), 700.0)), abs(off) / error
+    if factor < LEAST_FACTOR or t < _critical(fit.df) or _may_begin(series, dilution, off):
+        return None
+    return Stray(dilution, float(here.mean()), expected, factor, t)
+
+
+def _may_begin(series: Series, dilution: float, off: float) -> bool:
+    """Whether the others cannot know what is read there: beyond them, where a curve has yet to rise or to fall."""
+    if dilution == series.tested[0]:
+        return off > 0
+    return dilution == series.tested[-1] and off < 0 and not np.isinf(series.dilution).any()
+
+
+def hooked(series: Series) -> set[float]:
+    """The first dilutions, when two or more of them rise together towards the highest reading; else none."""
+    scale = Scale("1/y2", np.array(series.floor))
+    height: Array = scale.of(np.array([series.mfi[series.dilution == d].mean() for d in series.tested]))
+    peak = int(height.argmax())
+    low: NDArray[np.bool_] = height[:peak] < height[peak] - _SHARED
+    shares = low.sum() >= 2 and bool((np.diff(height[: peak + 1]) > 0).all())
+    return set(series.tested[:peak].tolist()) if shares else set()
