@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aqp4flow.assay.bindingmodel import MODELS, Array, Scale, response
 from aqp4flow.assay.curvefit import RELATIVE_ERROR, Fit, Series, fit_all
@@ -15,7 +14,8 @@ from aqp4flow.assay.curvefit import RELATIVE_ERROR, Fit, Series, fit_all
 LEAST_FACTOR = 2.0
 CHANCE = 1e-4
 _PRIOR = 4  # points that scatter by RELATIVE_ERROR, counted beside the series' own
-_SHARED = 3 * RELATIVE_ERROR  # a reading that far below the highest one shares a hook
+_SHARED = 3 * RELATIVE_ERROR  # a reading that far below the curve of the rest shares a hook
+_PART = 0.2  # and the nearer of the two lies off by at least this part of the farther one's distance
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,22 @@ def find_strays(batch: Sequence[Series], model: str) -> list[Stray | None]:
     less than once in 10,000 by Student's t, in which the residual variance of the others counts together with that of
     four points that scatter by 10 % (few points may agree by luck), and the curve's own uncertainty at that dilution
     is added. Of several, the one with the largest t. The first dilutions are not called off where two or more of them
-    lie below the highest reading together: that is a hook. Nor is the first above the curve of the rest, or the last
+    lie below the curve of the rest together: that is a hook. Nor is the first above the curve of the rest, or the last
     below it in a series that ends without wells without serum: there the curve may just begin or end.
     """
     found: list[Stray | None] = [None] * len(batch)
     for name in MODELS:
         owners = [i for i, series in enumerate(batch) if searched_with(series, model) == name]
         owners = _suspects(batch, owners, name)
-        tries = [(i, d) for i in owners for d in batch[i].tested.tolist() if d not in hooked(batch[i])]
+        tries = [(i, d) for i in owners for d in batch[i].tested.tolist()]
         fits = fit_all([batch[i].without(d) for i, d in tries], name, "1/y2")
         for (i, dilution), fit in zip(tries, fits, strict=True):
             stray = _judged(batch[i], dilution, fit)
             best = found[i]
             if stray is not None and (best is None or stray.t > best.t):
                 found[i] = stray
-    return found
+    hooks = _hooks(batch, found)
+    return [None if i in hooks else stray for i, stray in enumerate(found)]
 
 
 def _suspects(batch: Sequence[Series], owners: list[int], name: str) -> list[int]:
@@ -107,11 +108,27 @@ def _may_begin(series: Series, dilution: float, off: float) -> bool:
     return dilution == series.tested[-1] and off < 0 and not np.isinf(series.dilution).any()
 
 
-def hooked(series: Series) -> set[float]:
-    """The first dilutions, when two or more of them rise together towards the highest reading; else none."""
-    scale = Scale("1/y2", np.array(series.floor))
-    height: Array = scale.of(np.array([series.mfi[series.dilution == d].mean() for d in series.tested]))
-    peak = int(height.argmax())
-    low: NDArray[np.bool_] = height[:peak] < height[peak] - _SHARED
-    shares = low.sum() >= 2 and bool((np.diff(height[: peak + 1]) > 0).all())
-    return set(series.tested[:peak].tolist()) if shares else set()
+def _hooks(batch: Sequence[Series], strays: Sequence[Stray | None]) -> set[int]:
+    """Those whose first two dilutions both lie below the curve of the rest: too much antibody, not a failed well."""
+    low = [i for i, s in enumerate(strays) if s and s.reading < s.expected and s.dilution in batch[i].tested[:2]]
+    low = [i for i in low if len(batch[i].tested) - 2 > len(MODELS["one-site"])]
+    found = set()
+    for name in ("4pl", "one-site"):
+        owners = [i for i in low if searched_with(batch[i].without(batch[i].tested[0]), "one-site") == name]
+        rest = [batch[i].without(batch[i].tested[0]).without(batch[i].tested[1]) for i in owners]
+        for i, fit in zip(owners, fit_all(rest, name, "1/y2"), strict=True):
+            first_two = np.log(batch[i].tested[None, :2])
+            expected = _height(batch[i], response(fit.parameters[None], first_two)[0][0])
+            below = expected - _means(batch[i], batch[i].tested[:2])
+            if below.min() > max(_SHARED, _PART * below.max()):
+                found.add(i)
+    return found
+
+
+def _height(series: Series, reading: Array) -> Array:
+    return Scale("1/y2", np.array(series.floor)).of(reading)
+
+
+def _means(series: Series, dilutions: Array) -> Array:
+    """Mean height of each dilution's readings."""
+    return np.array([_height(series, series.mfi[series.dilution == dilution]).mean() for dilution in dilutions])
