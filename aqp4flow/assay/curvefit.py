@@ -57,18 +57,23 @@ class Series:
 
 @dataclass(frozen=True)
 class Fit:
-    """One series at its optimum: inner `parameters` (k,), their `covariance` with variance 1, `rss`, `n` points.
+    """One series at its optimum: inner `parameters` (k,) and their `limits` (k, 2).
 
-    `jacobian` (n, k) is of the readings on the scale; `limits` (k, 2). `settled` is False where the search ran out
-    of steps.
+    `residuals` (n,), curve minus reading on the scale, in the order of the points, with derivatives `jacobian` (n, k).
+    `settled` is False where the search ran out of steps.
     """
 
     model: str
     parameters: Array
     limits: Array
+    residuals: Array
     jacobian: Array
-    rss: float
     settled: bool
+
+    @property
+    def rss(self) -> float:
+        """Sum of the squared residuals."""
+        return float(self.residuals @ self.residuals)
 
     @property
     def n(self) -> int:
@@ -127,24 +132,27 @@ def limits_of(series: Series, model: str) -> Array:
     return np.array([table[name] for name in MODELS[model]])
 
 
-def fit_all(batch: Sequence[Series], model: str, weights: Weights) -> list[Fit]:
-    """Fit one model to each series: sum of squares on `Scale`, best of several starts. At least 2 points a series."""
+def fit_all(batch: Sequence[Series], model: str, weights: Weights, limits: Array | None = None) -> list[Fit]:
+    """Fit one model to each series: sum of squares on `Scale`, best of several starts. At least 2 points a series.
+
+    `limits` (k, 2) of the inner parameters: the caller's own, shared by all series, in place of the table.
+    """
     if not batch:
         return []
     points = _Points.of(batch, weights)
-    limits = np.stack([limits_of(series, model) for series in batch])
-    starts = _starts(points, limits, batch)
+    each_limits = np.stack([limits_of(series, model) if limits is None else limits for series in batch])
+    starts = _starts(points, each_limits, batch)
     each, count = starts.shape[:2]
     owner = np.repeat(np.arange(each), count)
-    found = minimise(points.take(owner).evaluate, starts.reshape(each * count, -1), limits[owner])
+    found = minimise(points.take(owner).evaluate, starts.reshape(each * count, -1), each_limits[owner])
     best = found.rss.reshape(each, count).argmin(axis=1) + count * np.arange(each)
     return [
         Fit(
             model,
             found.x[row],
-            limits[i],
+            each_limits[i],
+            found.residuals[row, : len(batch[i].mfi)],
             found.jacobian[row, : len(batch[i].mfi)],
-            float(found.rss[row]),
             bool(found.settled[row]),
         )
         for i, row in enumerate(best)

@@ -25,10 +25,14 @@ _STILL = 1e-10  # a relative gain below this, from a step that was hardly damped
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where each problem ended: `x` (B, p), sum of squares `rss` (B,), derivatives (B, n, p), whether it settled."""
+    """Where each problem ended: `x` (B, p), sum of squares (B,), residuals (B, n), their derivatives (B, n, p).
+
+    `settled` is False where the search ran out of steps.
+    """
 
     x: Array
     rss: Array
+    residuals: Array
     jacobian: Array
     settled: NDArray[np.bool_]
 
@@ -63,7 +67,7 @@ def minimise(evaluate: Evaluate, start: Array, limits: Array) -> Optimum:
         x[taken], rss[taken] = tried[better], new_rss[better]
         residuals[taken], jacobian[taken] = new_residuals[better], new_jacobian[better]
         damping[rows] = np.clip(damping[rows] * np.where(better, 0.2, 5.0), _LEAST, _MOST)
-    return Optimum(x, rss, jacobian, settled)
+    return Optimum(x, rss, residuals, jacobian, settled)
 
 
 def _square(residuals: Array) -> Array:

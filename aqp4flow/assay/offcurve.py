@@ -13,6 +13,7 @@ from aqp4flow.assay.curvefit import RELATIVE_ERROR, Fit, Series, fit_all
 
 LEAST_FACTOR = 2.0
 CHANCE = 1e-4
+_FAR = 3 * RELATIVE_ERROR  # residual SD of a curve that is too far from its points to tell which are strays
 _PRIOR = 4  # points that scatter by RELATIVE_ERROR, counted beside the series' own
 _SHARED = 3 * RELATIVE_ERROR  # a reading that far below the curve of the rest shares a hook
 _PART = 0.2  # and the nearer of the two lies off by at least this part of the farther one's distance
@@ -56,10 +57,10 @@ def find_strays(batch: Sequence[Series], model: str) -> list[Stray | None]:
     below it in a series that ends without wells without serum: there the curve may just begin or end.
     """
     found: list[Stray | None] = [None] * len(batch)
-    for name in MODELS:
+    for name in ("4pl", "one-site"):
         owners = [i for i, series in enumerate(batch) if searched_with(series, model) == name]
-        owners = _suspects(batch, owners, name)
-        tries = [(i, d) for i in owners for d in batch[i].tested.tolist()]
+        whole = fit_all([batch[i] for i in owners], name, "1/y2")
+        tries = [(i, d) for i, fit in zip(owners, whole, strict=True) for d in _suspects(batch[i], fit)]
         fits = fit_all([batch[i].without(d) for i, d in tries], name, "1/y2")
         for (i, dilution), fit in zip(tries, fits, strict=True):
             stray = _judged(batch[i], dilution, fit)
@@ -70,14 +71,23 @@ def find_strays(batch: Sequence[Series], model: str) -> list[Stray | None]:
     return [None if i in hooks else stray for i, stray in enumerate(found)]
 
 
-def _suspects(batch: Sequence[Series], owners: list[int], name: str) -> list[int]:
-    """Those whose residuals leave room for a stray: without one, the sum of squares falls by about t² s² or more."""
-    fits = fit_all([batch[i] for i in owners], name, "1/y2")
-    return [i for i, fit in zip(owners, fits, strict=True) if fit.rss > 0.5 * _least_loss(fit.df - 1)]
+def _suspects(series: Series, fit: Fit) -> list[float]:
+    """The dilutions that are worth a fit without them; all, where the curve of all points is far from them.
 
-
-def _least_loss(df: int) -> float:
-    return float(_critical(df) ** 2 * _PRIOR * RELATIVE_ERROR**2 / (_PRIOR + df))
+    Else those without which the sum of squares would fall by half or more of what Student's t asks for. To first order
+    it falls by e²/(1 - h) without a point of residual e and leverage h.
+    """
+    tested: list[float] = series.tested.tolist()
+    if len(series.mfi) > len(np.unique(series.dilution)) and np.isfinite(series.dilution).sum() > len(tested):
+        return tested  # replicates: the first order of one point is not that of several
+    if fit.df < 1 or fit.rss > fit.df * _FAR**2:
+        return tested
+    jacobian = fit.jacobian
+    leverage = np.clip(((jacobian @ fit.unscaled) * jacobian).sum(axis=1), 0.0, 0.999)
+    fall = fit.residuals**2 / (1 - leverage)
+    square = _critical(fit.df - 1) ** 2
+    asked = square * (_PRIOR * RELATIVE_ERROR**2 + fit.rss) / (_PRIOR + fit.df - 1 + square)
+    return [d for d, gain in zip(series.dilution.tolist(), fall, strict=True) if gain > asked / 2 and math.isfinite(d)]
 
 
 def _critical(df: int) -> float:
