@@ -30,12 +30,12 @@ LADDER = np.array([*(10 * 3.0 ** np.arange(10)), math.inf])
 
 
 def simulated(count: int, noise: float, seed: int = 20140315) -> list[Series]:
-    """Curves of sera: background 50 to 200, span 1,000 to 30,000, midpoint 1:10 to 1:20,000, slope 0.7 to 1.8."""
+    """Curves of sera: background 50 to 200, span 1,000 to 30,000, midpoint 1:1 to 1:100,000, slope 0.7 to 1.8."""
     rng = np.random.default_rng(seed)
     series = []
     for _ in range(count):
         base, span = rng.uniform(50, 200), 10 ** rng.uniform(3, 4.5)
-        middle, slope = 10 ** rng.uniform(1, 4.3), rng.uniform(0.7, 1.8)
+        middle, slope = 10 ** rng.uniform(0, 5), rng.uniform(0.7, 1.8)
         clean = base + span / (1 + (LADDER / middle) ** slope)
         series.append(Series(LADDER, clean * np.exp(noise * rng.standard_normal(len(LADDER)))))
     return series
