@@ -16,7 +16,10 @@ from scipy.optimize import least_squares
 from aqp4flow.assay.bindingmodel import MODELS, Scale, predict, response, to_natural
 from aqp4flow.assay.curve import Series, fit_curve, fit_curves, off_curve_checks, parameter_draws
 from aqp4flow.assay.curvefit import fit_all, limits_of
-from aqp4flow.model import Curve, Role, Titration, Verdict
+from aqp4flow.assay.cutoff import CutOffs
+from aqp4flow.assay.definition import CurveSettings
+from aqp4flow.assay.titration import Rules, plate_series, titrate
+from aqp4flow.model import NAN, Curve, Estimate, Reactivity, Reading, Role, Status, Titration, Verdict, Well
 
 LADDER = 10 * 3.0 ** np.arange(10)
 ENDED = np.array([*LADDER, math.inf])
@@ -395,6 +398,52 @@ def test_our_parameters_are_those_of_drc() -> None:
             ours = float(predict(np.array([b, t, m, h, g], float), np.array(dilution)))
             assert drc_ll5(dilution, h, b, b + t, m, g) == pytest.approx(ours)
             assert drc_ll5(1 / dilution, -h, b, b + t, 1 / m, g) == pytest.approx(ours)
+
+
+# --- a plate --------------------------------------------------------------------------------------
+
+
+def plate_row(serum: str, dilution: float, specific: float, everywhere: float) -> Reactivity:
+    """One serum at one dilution: `specific` shift over what binds everywhere; delta known within a tenth."""
+    delta = Estimate(specific, specific * 0.9, specific * 1.1)
+    medians = specific + everywhere, everywhere
+    ratio = Estimate(2, 1, 3)
+    return Reactivity("P", serum, Role.SAMPLE, dilution, 2, *medians, delta, ratio, 2, NAN, 100, 1.5, Status.POSITIVE)
+
+
+def unserved(well: str, delta: float) -> Reading:
+    """A well without serum: 100 of background and a delta, known within 2."""
+    shift = Estimate(delta, delta - 2, delta + 2)
+    bright = Estimate(100 + delta, 98 + delta, 102 + delta)
+    return Reading(Well("P", well, "", Role.SECONDARY_ONLY), 5000, {}, bright, Estimate(100), shift, Estimate(1))
+
+
+def test_the_curve_of_delta_does_not_hold_what_binds_everywhere() -> None:
+    """Half occupancy at 1:640, non-specific binding of half-dilution 1:25: delta tells them apart, the MFI cannot."""
+    ladder = 20 * 4.0 ** np.arange(6)
+    rows = [plate_row("S", d, 10_000 / (1 + d / 640), 100 + 60_000 / (1 + d / 25)) for d in ladder]
+    wells = [unserved("A1", 2.0), unserved("A2", -2.0)]
+    none = CutOffs(None, None, None, 0)
+
+    def midpoint(**settings: str) -> float:
+        rules = Rules("delta", CurveSettings(model="one-site", **settings), 200, 1)
+        curve = titrate(rows, none, wells, rules)[0].curve
+        assert curve is not None
+        return curve.midpoint.value
+
+    assert midpoint() == midpoint(signal="delta") == pytest.approx(640, rel=0.01)
+    assert midpoint(signal="expressing") < 320
+
+
+def test_the_noise_of_a_plate_is_that_of_its_wells_without_serum() -> None:
+    """Deltas 6 and -6: SD 6 sqrt 2, more than their counting error 4 / 3.92. Without such wells: the smallest error."""
+    rows = [plate_row("S", d, 10_000 / (1 + d / 640), 100) for d in (20, 80, 320)]
+    signal = CurveSettings().signal
+    wells = [unserved("A1", 6.0).delta, unserved("A2", -6.0).delta]
+    assert plate_series(rows, wells, signal).noise == pytest.approx(6 * math.sqrt(2))
+    assert plate_series(rows, wells[:1], signal).noise == pytest.approx(4 / 3.92, rel=1e-3)
+    smallest = 10_000 / (1 + 320 / 640)
+    assert plate_series(rows, [], signal).noise == pytest.approx(0.2 * smallest / 3.92, rel=1e-3)
 
 
 # --- strays ---------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def _curves(
 ) -> list[tuple[Curve | None, list[str]]]:
     """The dilution curve of every serum of a plate, in one batch; no flag where fewer than two dilutions were read."""
     zero = [reading.delta if settings.signal == "delta" else reading.expressing for reading in background]
-    batch = [_series(ladder, zero, settings.signal) for ladder in ladders]
+    batch = [plate_series(ladder, zero, settings.signal) for ladder in ladders]
     titrated = [i for i, series in enumerate(batch) if len(series.tested) > 1]
     fits = fit_curves([batch[i] for i in titrated], settings.model, settings.weights, settings.outliers)
     found: list[tuple[Curve | None, list[str]]] = [(None, []) for _ in batch]
@@ -100,7 +100,7 @@ def _curves(
     return found
 
 
-def _series(ladder: Sequence[Reactivity], zero: Sequence[Estimate], signal: str) -> Series:
+def plate_series(ladder: Sequence[Reactivity], zero: Sequence[Estimate], signal: str) -> Series:
     """Points of one serum; wells without serum stand at infinite dilution, each by itself."""
     readings = [(row.dilution, row.delta.value if signal == "delta" else row.mfi_expressing) for row in ladder]
     points = [point for point in readings if not math.isnan(point[1])]
