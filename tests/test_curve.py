@@ -103,6 +103,14 @@ def test_noise_far_below_the_readings_weighs_wells_without_serum_little() -> Non
     assert found.midpoint.value == pytest.approx(400, rel=0.01)
 
 
+def test_the_floor_by_hand() -> None:
+    """Noise 5 at a relative error of 10 %: 5 / 0.1 / 2 = 25. Else next to nothing, or 0.005 of the farthest."""
+    assert series([1, 2], [400, 100], 5.0).floor == 25
+    assert series([1, 2], [400, 100]).floor == pytest.approx(4e-7)
+    assert series([1, 2], [400, -100]).floor == 2
+    assert series([1, 2, 4], [400, 200, -100]).without(2).floor == 2
+
+
 def test_the_batch_does_not_matter() -> None:
     """A series has the same curve alone and among others of other lengths."""
     batch, _ = noisy("4pl", 5, 0.1)
@@ -179,6 +187,13 @@ def test_a_midpoint_beyond_the_tested_dilutions_is_flagged() -> None:
     far = LADDER[5:]
     _, flags = fit_curve(series(far, written_out("one-site", far, m=30)), "one-site")
     assert "midpoint-outside" in flags
+
+
+def test_readings_that_scatter_far_about_their_curve_are_flagged() -> None:
+    """Up by half and down by a third in turn: a residual SD of about 0.41, 0.30 allowed; half of it passes."""
+    turn = np.where(np.arange(len(ENDED)) % 2, 1.5, 1 / 1.5)
+    assert "curve-misfit" in fit_curve(series(ENDED, written_out("4pl", ENDED) * turn), "4pl")[1]
+    assert "curve-misfit" not in fit_curve(series(ENDED, written_out("4pl", ENDED) * turn**0.5), "4pl")[1]
 
 
 def test_a_shape_at_its_limit_is_flagged() -> None:
@@ -473,6 +488,22 @@ def test_a_planted_failure_is_found_where_it_stands(position: int) -> None:
     assert clean.midpoint.low < found.midpoint.value < clean.midpoint.high
 
 
+@pytest.mark.parametrize(("factor", "off"), [(1.85, False), (2.3, True)])
+def test_a_stray_is_off_by_a_factor_of_two_or_more(factor: float, off: bool) -> None:
+    """Without any noise: chance explains neither, but less than two-fold is nothing to leave a dilution out for."""
+    reading = written_out("4pl", ENDED)
+    reading[4] *= factor
+    assert ("off-curve" in fit_curve(series(ENDED, reading), "4pl")[1]) == off
+
+
+@pytest.mark.parametrize(("scatter", "off"), [(0.02, True), (0.35, False)])
+def test_a_stray_is_more_than_chance(scatter: float, off: bool) -> None:
+    """2.5-fold is far where the others scatter by 2 %, and not where they scatter by 35 % in turn."""
+    reading = written_out("4pl", ENDED) * np.exp(scatter * (-1.0) ** np.arange(len(ENDED)))
+    reading[4] = written_out("4pl", ENDED)[4] * 2.5
+    assert ("off-curve" in fit_curve(series(ENDED, reading), "4pl")[1]) == off
+
+
 def test_a_stray_may_be_kept() -> None:
     """`outliers = keep`: the same flag and the same two midpoints, and the curve goes through all points."""
     reading = written_out("4pl", ENDED)
@@ -501,11 +532,16 @@ def test_a_hook_that_two_dilutions_share_is_no_stray() -> None:
     assert not any("off-curve" in flags for _, flags in fit_curves(batch, "4pl"))
 
 
-def test_a_serum_that_shows_at_its_first_dilution_alone_is_no_stray() -> None:
-    """What rises only there may be a weak serum; the rest cannot know."""
-    reading = [400.0, 101, 99, 100, 102, 98, 100]
-    _, flags = fit_curve(series([20, 80, 320, 1280, 5120, 20480, math.inf], reading, 3.0), "4pl")
-    assert "off-curve" not in flags
+def test_weak_sera_have_no_strays() -> None:
+    """1,000 midpoints from a thirtieth of the first dilution to the last, 10 % error: at most 2."""
+    rng = np.random.default_rng(7)
+    ended = np.array([*LADDER, math.inf, math.inf, math.inf])
+    batch = []
+    for _ in range(1000):
+        m, t, h = LADDER[0] * 30 ** rng.uniform(-1, 2), 10 ** rng.uniform(3, 4.5), rng.uniform(0.7, 1.6)
+        clean = rng.uniform(50, 200) + t / (1 + (ended / m) ** h)
+        batch.append(series(ended, clean * np.exp(0.1 * rng.standard_normal(len(ended)))))
+    assert sum("off-curve" in flags for _, flags in fit_curves(batch, "4pl")) <= 2
 
 
 def test_too_few_dilutions_leave_nothing_to_compare_with() -> None:
@@ -551,6 +587,17 @@ def test_draws_of_parameters_span_the_limits_of_the_midpoint(model: str) -> None
     for j, name in enumerate(names):
         assert np.median(drawn[:, j]) == pytest.approx(curve.parameters.get(name, 1.0), rel=0.05)
     assert (drawn[:, len(MODELS[model]) :] == 1).all()
+
+
+def test_draws_have_the_tails_of_few_points() -> None:
+    """Six points and three parameters: t(0.975, 3) = 3.18246 standard errors, where a normal law has 1.96."""
+    curve, _ = fit_curve(
+        series(LADDER[2:8], written_out("one-site", LADDER[2:8]) * np.tile([1.01, 0.99], 3)), "one-site"
+    )
+    assert curve is not None
+    drawn = np.log(parameter_draws(curve, 20_000, np.random.default_rng(1))[:, 2])
+    error = math.log(curve.midpoint.high / curve.midpoint.value) / 3.18246
+    assert np.quantile(drawn, 0.975) - math.log(curve.midpoint.value) == pytest.approx(3.18 * error, rel=0.06)
 
 
 def test_draws_stay_within_the_limits_of_the_parameters() -> None:
