@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,6 @@ class Series:
     dilution: Array
     mfi: Array
     noise: float = math.nan
-    name: str = field(default="", compare=False)
 
     @property
     def tested(self) -> Array:
@@ -52,7 +51,7 @@ class Series:
     def without(self, dilution: float) -> Series:
         """The series without one dilution, on the same scale."""
         kept = self.dilution != dilution
-        return Series(self.dilution[kept], self.mfi[kept], 2 * RELATIVE_ERROR * self.floor, self.name)
+        return Series(self.dilution[kept], self.mfi[kept], 2 * RELATIVE_ERROR * self.floor)
 
 
 @dataclass(frozen=True)
