@@ -410,15 +410,48 @@ def mean_bound(bounds: Sequence[Bound]) -> Bound | None:
     return next((bound for bound in bounds if bound is not Bound.EXACT), Bound.EXACT)
 
 
+@dataclass(frozen=True, eq=False)
+class CurveLaw:
+    """The error of a curve's parameters as the fit sees them: b, ln t, ln m[, ln h[, ln g]].
+
+    `parameters` (k,), their `covariance` (k, k) and `limits` (k, 2); `df` points beyond the parameters.
+    """
+
+    parameters: Values
+    covariance: Values
+    limits: Values
+    df: int
+
+
+@dataclass(frozen=True)
+class OffCurve:
+    """A dilution that lies off the curve of the others by `factor`: what it reads and what they expect of it."""
+
+    dilution: float
+    reading: float
+    expected: float
+    factor: float
+    midpoint_with: Estimate
+    midpoint_without: Estimate
+    left_out: bool
+
+
 @dataclass(frozen=True)
 class Curve:
-    """A fitted dilution curve: `midpoint` in dilutions, its limits, the model's name and parameters."""
+    """A fitted dilution curve: `midpoint` in dilutions, its limits, the model's name and natural parameters.
+
+    `residual_sd` is on the scale that `weights` names, `relative_sd` always relative (see assay.bindingmodel.Scale).
+    """
 
     model: str
     midpoint: Estimate
     parameters: Mapping[str, float]
     residual_sd: float
     flags: tuple[str, ...] = ()
+    law: CurveLaw | None = field(default=None, repr=False, compare=False)
+    relative_sd: float = NAN
+    weights: str = "1/y2"
+    off: OffCurve | None = None
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ class StudyResult:
 
 def titrate_plate(wells: PlateWells) -> PlateTiters:
     """Replicates together, cut-off, status, titers and the plate's acceptance."""
+    from aqp4flow.assay.curve import off_curve_checks
     from aqp4flow.assay.titration import Rules, confirmed, titrate
 
     assay = wells.setting.assay
@@ -73,9 +74,9 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     history = wells.setting.history
     cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives, history)
     rows = decide(rows, cutoffs.deciding, cutoffs.second, assay.cutoff.grades)
-    rules = Rules(assay.readout.decide, assay.curve.model, assay.titer.draws, assay.seed.value)
+    rules = Rules(assay.readout.decide, assay.curve, assay.titer.draws, assay.seed.value)
     background = [
-        reading.expressing.value
+        reading
         for reading in wells.readings
         if reading.well.role is Role.SECONDARY_ONLY and reading.usable and reading.well.cells != "control"
     ]
@@ -84,7 +85,7 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
         titrations = _by_replicate(wells.readings, titrations, cutoffs, error, rules)
     titrations = [confirmed(titration, assay.titer.least) for titration in titrations]
     judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error, wells.checks)
-    checks = acceptance.accept(judged, assay.acceptance)
+    checks = acceptance.accept(judged, assay.acceptance) + off_curve_checks(titrations)
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
 
 

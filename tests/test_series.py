@@ -16,7 +16,7 @@ from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.carryover import carry_over
 from aqp4flow.assay.controlchart import chart, control_checks, range_rule, westgard
 from aqp4flow.assay.cutoff import CutOffs
-from aqp4flow.assay.definition import Acceptance
+from aqp4flow.assay.definition import Acceptance, CurveSettings
 from aqp4flow.assay.negatives import Past
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.replicatetiters import averaged, replicate_series
@@ -192,7 +192,7 @@ def test_draws_of_replicates_are_not_the_same_draws() -> None:
     cutoff = CutOff("delta", 100, "fixed")
     cutoffs = CutOffs(cutoff, CutOff("ratio", 1.5, "fixed"), cutoff, 20)
     both = [replace(r, serum=f"S {k}") for k in (1, 2) for r in deltas(900, 300, 60, 10)]
-    one, two = titrate(both, cutoffs, [], Rules("delta", "4pl", 1000, 7))
+    one, two = titrate(both, cutoffs, [], Rules("delta", CurveSettings(), 1000, 7))
     assert one.titer is not None
     assert two.titer is not None
     assert one.titer.value == two.titer.value

@@ -237,9 +237,16 @@ class TiterSettings(_Table):
 
 
 class CurveSettings(_Table):
-    """[curve]: the model fitted to each dilution series."""
+    """[curve]: the model fitted to each dilution series, to which reading, how weighted, and what of strays.
+
+    `signal`: the expressing MFI, or the delta. `weights`: errors relative to the reading (1/y2), to its root (1/y), or
+    alike (none). `outliers`: whether one dilution that lies off the curve of all others is left out of the curve.
+    """
 
     model: Literal["one-site", "4pl", "5pl", "auto"] = "4pl"
+    signal: Literal["delta", "expressing"] = "delta"
+    weights: Literal["1/y2", "1/y", "none"] = "1/y2"
+    outliers: Literal["leave-out", "keep"] = "leave-out"
 
 
 class Acceptance(_Table):

@@ -8,33 +8,35 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aqp4flow.assay.curve import fit_curve
+from aqp4flow.assay.curve import Series, fit_curves
 from aqp4flow.assay.cutoff import CutOffs, cutoff_draws
+from aqp4flow.assay.definition import CurveSettings
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.titer import Draws, endpoint_titer, interpolated_titer
-from aqp4flow.model import Bound, Curve, Reactivity, Titer, Titration
+from aqp4flow.model import Bound, Curve, Estimate, Reactivity, Reading, Titer, Titration, Z
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How titers are read: the deciding read-out, the curve's model, and the law of random draws."""
+    """How titers are read: the deciding read-out, how curves are fitted, and the law of random draws."""
 
     readout: str
-    model: str
+    curve: CurveSettings
     draws: int
     seed: int
 
 
-def titrate(rows: Sequence[Reactivity], cutoffs: CutOffs, background: Sequence[float], rules: Rules) -> list[Titration]:
-    """A titration for every serum of a plate. `background`: expressing MFI of its secondary-only wells."""
+def titrate(
+    rows: Sequence[Reactivity], cutoffs: CutOffs, background: Sequence[Reading], rules: Rules
+) -> list[Titration]:
+    """A titration for every serum of a plate. `background`: its wells without serum; they end every curve."""
     shared = _shared_draws(rows, cutoffs, rules)
     by_serum: dict[str, list[Reactivity]] = {}
     for row in rows:
         by_serum.setdefault(row.serum, []).append(row)
-    return [
-        _titration(sorted(series, key=lambda row: row.dilution), cutoffs, shared, background, rules)
-        for series in by_serum.values()
-    ]
+    ladders = [sorted(series, key=lambda row: row.dilution) for series in by_serum.values()]
+    curves = _curves(ladders, background, rules.curve)
+    return [_titration(series, cutoffs, shared, curve, rules) for series, curve in zip(ladders, curves, strict=True)]
 
 
 def _shared_draws(rows: Sequence[Reactivity], cutoffs: CutOffs, rules: Rules) -> Draws | None:
@@ -49,13 +51,13 @@ def _titration(
     series: Sequence[Reactivity],
     cutoffs: CutOffs,
     shared: Draws | None,
-    background: Sequence[float],
+    fitted: tuple[Curve | None, list[str]],
     rules: Rules,
 ) -> Titration:
     endpoint, flags = endpoint_titer(series)
     flags += rises(series)
     flags += ["carry-over"] if any("carry-over" in row.flags for row in series) else []
-    curve, curve_flags = _curve(series, background, rules.model)
+    curve, curve_flags = fitted
     titer, draws = None, None
     if cutoffs.deciding is not None and shared is not None and endpoint is not None:
         found = interpolated_titer(series, cutoffs.deciding, shared, rules.seed)
@@ -95,10 +97,37 @@ def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> lis
     return [] if agree else ["criteria-disagree"]
 
 
-def _curve(series: Sequence[Reactivity], background: Sequence[float], model: str) -> tuple[Curve | None, list[str]]:
-    """The dilution curve of the expressing cells; wells without serum stand at infinite dilution."""
-    measured = [row for row in series if not math.isnan(row.mfi_expressing)]
-    if len(measured) < 2:
-        return None, []
-    dilutions = [row.dilution for row in measured] + [math.inf] * len(background)
-    return fit_curve(dilutions, [row.mfi_expressing for row in measured] + list(background), model)
+def _curves(
+    ladders: Sequence[Sequence[Reactivity]], background: Sequence[Reading], settings: CurveSettings
+) -> list[tuple[Curve | None, list[str]]]:
+    """The dilution curve of every serum of a plate, in one batch; no flag where fewer than two dilutions were read."""
+    zero = [reading.delta if settings.signal == "delta" else reading.expressing for reading in background]
+    batch = [plate_series(ladder, zero, settings.signal) for ladder in ladders]
+    titrated = [i for i, series in enumerate(batch) if len(series.tested) > 1]
+    fits = fit_curves([batch[i] for i in titrated], settings.model, settings.weights, settings.outliers)
+    found: list[tuple[Curve | None, list[str]]] = [(None, []) for _ in batch]
+    for i, fit in zip(titrated, fits, strict=True):
+        found[i] = fit
+    return found
+
+
+def plate_series(ladder: Sequence[Reactivity], zero: Sequence[Estimate], signal: str) -> Series:
+    """Points of one serum; wells without serum stand at infinite dilution, each by itself."""
+    readings = [(row.dilution, row.delta.value if signal == "delta" else row.mfi_expressing) for row in ladder]
+    points = [point for point in readings if not math.isnan(point[1])]
+    points += [(math.inf, well.value) for well in zero]
+    noise = _noise(zero) if zero else min((_error(row.delta) for row in ladder if row.delta.known), default=math.nan)
+    dilution, reading = np.array(points, float).reshape(-1, 2).T
+    return Series(dilution, reading, noise)
+
+
+def _noise(zero: Sequence[Estimate]) -> float:
+    """Standard error of a reading near 0: counting error or scatter of the wells without serum, the larger."""
+    values = np.array([well.value for well in zero])
+    scatter = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return max(scatter, float(np.sqrt(np.mean([_error(well) ** 2 for well in zero]))))
+
+
+def _error(estimate: Estimate) -> float:
+    width = estimate.high - estimate.low
+    return width / (2 * Z) if width > 0 else 0.0
