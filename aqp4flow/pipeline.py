@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.definition import Assay
+from aqp4flow.assay.reference import PlateUnits, plate_units
+from aqp4flow.assay.standard import Law, PlateFacts
 from aqp4flow.assay.status import decide
 from aqp4flow.model import (
+    NAN,
     Check,
     Reactivity,
     Role,
@@ -31,6 +34,7 @@ class PlateTiters:
     rows: tuple[Reactivity, ...]
     titrations: tuple[Titration, ...]
     checks: tuple[Check, ...]
+    units: PlateUnits
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,10 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     titrations = titrate(rows, cutoffs, background, rules)
     judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error)
     checks = acceptance.accept(judged, assay.acceptance)
-    return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
+    facts = PlateFacts(cutoffs.delta.value if cutoffs.delta else NAN, error.df > 0)
+    units = plate_units(rows, assay.reference, facts, Law(assay.titer.draws, assay.seed.value))
+    titrations = [units.titration(titration) for titration in titrations]
+    return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), (*checks, *units.checks), units)
 
 
 # --- titers to patients ---------------------------------------------------------------------------

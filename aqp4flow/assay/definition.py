@@ -223,7 +223,7 @@ class AcquisitionSettings(_Table):
 class TrajectorySettings(_Table):
     """[trajectory]: the quantity followed over time."""
 
-    quantity: Literal["titer", "delta", "ratio", "index"] = "titer"
+    quantity: Literal["titer", "units", "delta", "ratio", "index"] = "titer"
 
 
 class FcsSettings(_Table):

@@ -1,9 +1,9 @@
 """Whether a serum dilutes as the reference does: without that, its units depend on the dilution they are read at.
 
 Two questions over the dilutions in range, asked of at least three: do the dilution-corrected units agree (their CV),
-and do they follow the dilution (their trend)? Where a serum reads as the reference does at dilution^r, log(units) falls by
-1 - r per unit of log(dilution): r is the ratio of slopes, 1 when parallel. Its 90 % limits are the two one-sided tests
-of equivalence at 5 % (Schuirmann 1987; USP <1032> asks for equivalence, not for a p-value).
+and do they follow the dilution (their trend)? Where a serum reads as the reference does at dilution^r, log(units) grows
+by 1 - r per unit of log(dilution): r is the ratio of slopes, 1 when parallel. Its 90 % limits are the two one-sided
+tests of equivalence at 5 % (Schuirmann 1987; USP <1032> asks for equivalence, not for a p-value).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The reference serum of a plate: its curve, its standards read back, and the range within which units may be read.
 
-Undiluted, the reference holds `[reference] units`; at dilution d it holds units / d. Its delta (background taken off) is
-fitted over dilution; a standard's recovery is what the curve reads it as, over what it holds. Rules of acceptance are
-those of ligand-binding assays (ICH M10): recovery within 20 %, 25 % at the ends of the range, in at least three
+Undiluted, the reference holds `[reference] units`; at dilution d it holds units / d. Its delta (background taken off)
+is fitted over dilution; a standard's recovery is what the curve reads it as, over what it holds. Rules of acceptance
+are those of ligand-binding assays (ICH M10): recovery within 20 %, 25 % at the ends of the range, in at least three
 quarters of at least six standards. Units are read between the lowest and the highest standard that pass in one run
 (LLOQ, ULOQ), never beyond.
 """
@@ -89,9 +89,9 @@ class ReferenceCurve:
 
 @dataclass(frozen=True)
 class Standard:
-    """One dilution of the reference. `units` is what it holds, `fitted` what the curve reads; `cv` percent of a reading.
+    """One dilution of the reference. `units` is what it holds, `fitted` what the curve reads.
 
-    `used`: took part in the fit. `note` says why not, or what is wrong with it.
+    `cv`: percent, of another serum's reading there. `used`: took part in the fit. `note`: why not, or what is wrong.
     """
 
     row: Reactivity
@@ -350,14 +350,19 @@ def _with_range(standards: Sequence[Standard], settings: ReferenceSettings) -> l
     return [replace(s, in_range=s.used and s.dilution in best) for s in standards]
 
 
-def judged(reference: Reference) -> tuple[int, int]:
-    """How many standards are read back within limits, and of how many.
+def judgeable(standard: Standard, settings: ReferenceSettings) -> bool:
+    """Whether recovery says anything of a standard. Anchors hold the curve, and units are never read there.
 
-    Anchors are not judged: standards not above the cut-off, and those on so flat a part that no reading as precise as
-    theirs could place them within the limit. They hold the curve, and units are never read there.
+    Anchors are standards not above the cut-off, and those on so flat a part that no reading as precise as theirs could
+    place them within the limit.
     """
+    return standard.used and standard.note != _BELOW and not standard.cv > settings.cv_end_percent
+
+
+def judged(reference: Reference) -> tuple[int, int]:
+    """How many standards are read back within limits, and of how many that are no anchors."""
     settings = reference.settings
-    asked = [s for s in reference.standards if s.used and s.note != _BELOW and not s.cv > settings.cv_end_percent]
+    asked = [standard for standard in reference.standards if judgeable(standard, settings)]
     good = 0
     for standard in asked:
         at_end = standard.dilution in reference.ends

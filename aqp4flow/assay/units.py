@@ -107,27 +107,23 @@ def _beyond(
 ) -> tuple[Titer, Values, tuple[str, ...]]:
     """A bound where nothing is within the range, with draws: infinite where the error does not reach into it."""
     low, high = reference.ends
-    top, bottom = curve.delta(np.array(reference.ends))
+    top = float(curve.delta(np.array([low]))[0])
+    flags: tuple[str, ...] = ()
+    at, end, bound = 0, high, Bound.BELOW
     above = [i for i, row in enumerate(rows) if row.delta.value > top or "saturated" in row.flags]
     if above:
-        at, end = above[-1], low
-        saturated = rows[at].delta.value <= top  # within the range, or below: only a lower bound of itself
-        if saturated:
-            end = float(np.clip(curve.dilution(np.array([rows[at].delta.value]))[0], low, high))
+        # a saturated reading is a lower bound of itself, where it stands in the range
+        equal = np.clip(curve.dilution(np.array([rows[i].delta.value for i in above])), low, high)
+        at, end = max(zip(above, equal.tolist(), strict=True), key=lambda pair: rows[pair[0]].dilution / pair[1])
         bound = Bound.ABOVE
         flags = ("saturated",) if "saturated" in rows[at].flags else ()
-        flags += ("units-between",) if at + 1 < len(rows) else ()
-    else:
-        at, end, bound, flags = 0, high, Bound.BELOW, ()
+        flags += ("units-between",) if above[-1] + 1 < len(rows) else ()
     value = reference.settings.units * rows[at].dilution / end
     place = np.array([end])
-    slope = float(curve.slope(place)[0])
     error = noise[:, at] * curve.error(rows[at]) - curve.shifts(place)[:, 0]
-    reach = (rows[at].delta.value - float(curve.delta(place)[0]) + error) / slope
+    reach = (rows[at].delta.value - float(curve.delta(place)[0]) + error) / float(curve.slope(place)[0])
     if bound is Bound.BELOW:
         draws = np.where(reach > 0, math.log2(value) + reach / math.log(2), -np.inf)
-        limit = log2_quantile(draws, 0.975)
-        return Titer(value, bound, NAN, max(value, limit)), draws, flags
+        return Titer(value, bound, NAN, max(value, log2_quantile(draws, 0.975))), draws, flags
     draws = np.where(reach < 0, math.log2(value) + reach / math.log(2), np.inf)
-    limit = log2_quantile(draws, 0.025)
-    return Titer(value, bound, min(value, limit), NAN), draws, flags
+    return Titer(value, bound, min(value, log2_quantile(draws, 0.025)), NAN), draws, flags
