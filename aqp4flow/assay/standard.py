@@ -24,6 +24,7 @@ _PARAMETERS = ("b", "t", "m", "h", "g")
 _HOLDS_ZERO = "limits of delta hold 0"
 _BELOW = "not above the cut-off"
 _FEWEST_IN_RANGE = 3
+_EXACT = 1e-3  # a curve that misses its points by a thousandth is not bettered
 _CLEARER = 2.0  # by how much AICc must fall for 5pl to be taken: a rule declared beforehand
 
 
@@ -253,7 +254,7 @@ def _aicc(fitted: Curve, n: int) -> float:
     if n <= k + 1:
         return math.inf
     rss = fitted.residual_sd**2 * (n - k + 1)
-    return n * math.log(max(rss, 1e-300) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+    return n * math.log(max(rss / n, _EXACT**2)) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
 # --- standards -----------------------------------------------------------------------------------------
@@ -289,8 +290,8 @@ def read_back(rows: Sequence[Reactivity], settings: ReferenceSettings, facts: Pl
     curve, flags = fit_reference(used, facts.replicates, law) if used else (None, ["curve-too-few"])
     if curve is None:
         return replace(reference, flags=tuple(flags))
-    standards = [_read(standard, curve, settings) if standard.used else standard for standard in standards]
-    standards = _with_range([_above(standard, facts.cutoff) for standard in standards], settings)
+    standards = [back_calculated(standard, curve, settings) if standard.used else standard for standard in standards]
+    standards = with_range([_above(standard, facts.cutoff) for standard in standards], settings)
     reference = replace(reference, standards=tuple(standards), curve=curve)
     return replace(reference, accepted=_accepted(reference))
 
@@ -308,7 +309,7 @@ def _left_out(row: Reactivity, hooked: bool) -> str:
     return ""
 
 
-def _read(standard: Standard, curve: ReferenceCurve, settings: ReferenceSettings) -> Standard:
+def back_calculated(standard: Standard, curve: ReferenceCurve, settings: ReferenceSettings) -> Standard:
     """Fitted units with limits, as of another serum with the same reading: its own error and the curve's."""
     at = curve.dilution(np.array([standard.row.delta.value]))
     slope = float(curve.slope(at)[0])
@@ -333,7 +334,7 @@ def _above(standard: Standard, cutoff: float) -> Standard:
     return replace(standard, note=_BELOW)
 
 
-def _with_range(standards: Sequence[Standard], settings: ReferenceSettings) -> list[Standard]:
+def with_range(standards: Sequence[Standard], settings: ReferenceSettings) -> list[Standard]:
     """Mark the longest run of at least three standards that pass, wider limits at its two ends; of equals the highest.
 
     A standard without a usable well, saturated or before a maximum does not break a run; one that fails does.
