@@ -23,6 +23,7 @@ from aqp4flow.assay.standard import (
     back_calculated,
     before_the_maximum,
     fit_reference,
+    holds,
     judged,
     read_back,
     with_range,
@@ -124,6 +125,7 @@ def read(*recoveries: float, cv: float = 5.0) -> list[Standard]:
         ((130, 74, 90, 110, 81, 126, 60), [40, 80, 160]),
         ((100, 100, 100, 79, 100, 100, 100, 100), [80, 160, 320, 640, 1280]),  # the longer side of what fails within
         ((100, 70, 100, 70, 100), []),
+        ((100, 100, 100, 60, 100, 100, 100), [10, 20, 40]),  # of equals the one with more units
         ((100, 100, 60, 100), []),  # two make no range
     ],
 )
@@ -138,6 +140,22 @@ def test_an_imprecise_standard_bounds_the_range() -> None:
     cvs = [26, 24, 5, 5, 21, 24]
     found = with_range([replace(s, cv=cv) for s, cv in zip(made, cvs, strict=True)], RULES)
     assert [s.dilution for s in found if s.in_range] == [20, 40, 80, 160]
+
+
+@pytest.mark.parametrize(
+    ("recoveries", "held"),
+    [
+        ((100, 100, 100, 60, 60, 100, 100, 100), True),  # six of eight: 75 %
+        ((100, 100, 100, 60, 60, 60, 100, 100), False),  # five of eight
+        ((100, 100, 100, 100, 60), False),  # four of five, of which all must pass
+        ((100, 100, 100, 100, 100), True),
+        ((100, 100, 60, 100, 100, 60, 100, 100), False),  # six of eight, but no three in a row
+    ],
+)
+def test_three_quarters_of_six_standards_or_all_of_fewer_must_pass(recoveries: tuple[float, ...], held: bool) -> None:
+    """And there must be a range."""
+    standards = tuple(with_range(read(*recoveries), RULES))
+    assert holds(Reference("P", "REF", RULES, standards, one_site())) is held
 
 
 def planted(b: float = 8, t: float = 10_000, m: float = 110, h: float = 0.97, g: float = 1.0):
@@ -238,6 +256,8 @@ def test_below_the_range_is_a_bound_at_the_lowest_dilution() -> None:
     assert (found.units.value, found.units.bound) == (pytest.approx(5), Bound.BELOW)
     assert math.isnan(found.units.low)
     assert found.units.high == pytest.approx(5)
+    worth = replace(reference(), settings=ReferenceSettings(units=40))
+    assert units_of([row(20, 150, 10)], worth, LAW).units.value == pytest.approx(2)
     near = units_of([row(20, 199, 10)], reference(), LAW)
     assert near.units.high > 5  # so near that its error reaches into the range
     assert found.inside is None
@@ -483,7 +503,29 @@ def test_parallel_sera_are_kept_and_others_found(slope: float, right: str) -> No
     assert verdicts.count(right) >= (0.97 if slope == 1 else 1.0) * len(verdicts)
 
 
+def test_sera_of_a_plate_share_the_error_of_its_curve_and_nothing_else() -> None:
+    """A curve known to 20 % in its midpoint: units are known to 20 %, their quotient as well as the readings are."""
+    curve = one_site()
+    curve.draws[:, 2] *= np.exp(0.2 * np.random.default_rng(3).standard_normal(400))
+    known = reference(2, 5000, curve)
+    one, other = (units_of([row(100, 500, 5, serum=name)], known, LAW) for name in ("A", "B"))
+    assert np.std(one.draws) * math.log(2) == pytest.approx(0.2, rel=0.1)
+    assert np.std(one.draws - other.draws) * math.log(2) == pytest.approx(math.sqrt(2) * 5 / 250, rel=0.15)
+
+
 # --- laws ------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(-20, 50), st.floats(0.4, 3), st.floats(0.3, 4), st.floats(5, 5000))
+def test_a_curve_read_backwards_gives_the_dilution_and_its_slope(b: float, h: float, g: float, dilution: float) -> None:
+    """Of 5pl too; the slope is that of small steps."""
+    natural = np.array([b, 5000.0, 200.0, h, g])
+    curve = ReferenceCurve("5pl", natural, natural[None])
+    x = np.array([dilution * math.exp(-1e-4), dilution, dilution * math.exp(1e-4)])
+    y = curve.delta(x)
+    assert curve.slope(x[1:2])[0] == pytest.approx((y[0] - y[2]) / 2e-4, rel=1e-3, abs=1e-4)
+    if 1e-6 < (y[1] - b) / 5000 < 1 - 1e-6:
+        assert curve.dilution(y[1:2])[0] == pytest.approx(dilution, rel=1e-4)
 
 
 @settings(deadline=None, max_examples=40)

@@ -293,7 +293,7 @@ def read_back(rows: Sequence[Reactivity], settings: ReferenceSettings, facts: Pl
     standards = [back_calculated(standard, curve, settings) if standard.used else standard for standard in standards]
     standards = with_range([_above(standard, facts.cutoff) for standard in standards], settings)
     reference = replace(reference, standards=tuple(standards), curve=curve)
-    return replace(reference, accepted=_accepted(reference))
+    return replace(reference, accepted=holds(reference))
 
 
 def _left_out(row: Reactivity, hooked: bool) -> str:
@@ -371,7 +371,8 @@ def judged(reference: Reference) -> tuple[int, int]:
     return good, len(asked)
 
 
-def _accepted(reference: Reference) -> bool:
+def holds(reference: Reference) -> bool:
+    """Whether enough standards are read back, and three in a row make a range: units are read from no other."""
     good, asked = judged(reference)
     share = reference.settings.pass_percent if asked >= reference.settings.min_standards else 100.0
     return 100 * good >= share * asked and not math.isnan(reference.lloq)
