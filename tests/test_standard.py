@@ -219,6 +219,16 @@ def test_5pl_is_taken_only_where_it_is_clearly_better() -> None:
         assert found.model == model
 
 
+def test_standards_that_scatter_beyond_their_errors_widen_the_curve() -> None:
+    """Errors of 1 % and 10 % of scatter: the curve is as uncertain as that scatter, not as the errors, makes it."""
+    noise = np.exp(0.1 * np.random.default_rng(4).standard_normal(8))
+    width = {}
+    for cv in (0.01, 0.1):
+        found, _ = fit_reference(series("REF", STANDARDS, CURVE(STANDARDS) * noise, cv), True, Law(4000, 1))
+        width[cv] = float(np.std(found.shifts(np.array([540.0]))))
+    assert width[0.01] == pytest.approx(width[0.1], rel=0.5)
+
+
 # --- units by hand -----------------------------------------------------------------------------------
 
 
@@ -340,6 +350,12 @@ def test_a_slope_that_is_off_for_certain_is_not_parallel_though_the_cv_is_low() 
     assert found.cv < 25
     assert found.slope.high < 0.8
     assert (found.parallel, found.note) == ("no", "slope beyond its limits for certain")
+
+
+def test_readings_that_scatter_beyond_their_errors_widen_the_limits_of_the_slope() -> None:
+    """Errors of 1 % about units that go up and down by 10 %."""
+    rows = [row(d, reads_as(d * f), 0.01 * reads_as(d)) for d, f in ((20, 1.1), (80, 0.9), (320, 1.1), (1280, 0.9))]
+    assert slope_ratio(measured(rows).inside).high - slope_ratio(measured(rows).inside).low > 0.1
 
 
 def test_wide_limits_of_the_slope_are_told() -> None:

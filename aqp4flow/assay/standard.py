@@ -164,11 +164,10 @@ def fit_reference(rows: Sequence[Reactivity], replicates: bool, law: Law) -> tup
     their background is not a serum's. Without `replicates` on the plate the standards' scatter about the curve stands
     for the error of single wells.
     """
-    dilution, delta = [row.dilution for row in rows], [row.delta.value for row in rows]
     best: Curve | None = None
     flags: list[str] = []
     for model in ("4pl", "5pl") if len(rows) > len(curves.MODELS["4pl"]) else ("one-site",):
-        found, why = curves.fit_curve(dilution, delta, model)
+        found, why = _fitted(rows, model)
         if found is None:
             flags = flags or why
         elif best is None or _aicc(best, len(rows)) - _aicc(found, len(rows)) >= _CLEARER:
@@ -179,6 +178,16 @@ def fit_reference(rows: Sequence[Reactivity], replicates: bool, law: Law) -> tup
     rng = law.generator(rows[0].plate, rows[0].serum, "reference")
     draws = _parameter_draws(best, rows, scatter, law.draws, rng)
     return ReferenceCurve(best.model, _natural(best), draws, scatter), []
+
+
+def _fitted(rows: Sequence[Reactivity], model: str) -> tuple[Curve | None, list[str]]:
+    """One model through all rows, whatever lies off it: recoveries tell."""
+    return curves.fit_curve([row.dilution for row in rows], [row.delta.value for row in rows], model)
+
+
+def _scale(delta: Values) -> Values:
+    """Derivative, by delta, of the scale on which the fit compares readings: their logarithm."""
+    return np.asarray(1 / delta, np.float64)
 
 
 def _predict(natural: Values, dilution: Values) -> Values:
@@ -195,9 +204,9 @@ def _natural(fitted: Curve) -> Values:
 def _parameter_draws(
     fitted: Curve, rows: Sequence[Reactivity], scatter: float, count: int, rng: np.random.Generator
 ) -> Values:
-    """Draws of (b, t, m, h, g), shape (count, 5): least squares on the log scale, errors those of the points.
+    """Draws of (b, t, m, h, g), shape (count, 5), of the curve's error: that of the points, as the fit passes it on.
 
-    The sandwich of a fit with equal weights to points of unequal known error; where the residuals are larger than
+    The sandwich of a fit that takes points for equal whose errors, known, are not; where the residuals are larger than
     those errors explain (Birge's ratio), it is widened. b is drawn as it is, the others by their logarithm.
     """
     natural = _natural(fitted)
@@ -208,13 +217,13 @@ def _parameter_draws(
     for column, i in enumerate(free):
         step = 1e-5 * (natural[1] * 1e-3 if i == 0 else natural[i])
         ends = [_predict(natural + sign * step * np.eye(5)[i], dilution) for sign in (1, -1)]
-        jacobian[:, column] = (ends[0] - ends[1]) / (2 * step) * (1.0 if i == 0 else natural[i]) / at
+        jacobian[:, column] = (ends[0] - ends[1]) / (2 * step) * (1.0 if i == 0 else natural[i]) * _scale(at)
     delta, relative = _relative_errors(rows)
-    relative = np.hypot(relative, scatter)
+    error = np.hypot(relative, scatter) * delta
     df = len(rows) - len(free)
-    birge = float(np.sum((np.log(delta / at) / relative) ** 2)) / df if df > 0 and relative.all() else 1.0
+    birge = float(np.sum(((delta - at) / error) ** 2)) / df if df > 0 and error.all() else 1.0
     inverse = np.linalg.pinv(jacobian)
-    covariance = (inverse * relative**2) @ inverse.T * max(1.0, birge)
+    covariance = (inverse * (error * _scale(at)) ** 2) @ inverse.T * max(1.0, birge)
     deviations = rng.multivariate_normal(np.zeros(len(free)), covariance, count, method="svd")
     draws = np.tile(natural, (count, 1))
     for column, i in enumerate(free):
