@@ -44,6 +44,7 @@ from aqp4flow.model import (
     Visit,
     Z,
 )
+from aqp4flow.report import standardfigure
 
 RULES = ReferenceSettings()
 LAW = Law(400, 1)
@@ -557,6 +558,33 @@ def test_a_serum_diluted_beforehand_has_so_much_less(times: float, held: float) 
     assert before.bound is after.bound
 
 
+readings = st.floats(-200, 20_000) | st.just(math.nan) | st.just(0.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(readings, st.floats(0, 500)), min_size=1, max_size=8),
+    st.lists(st.tuples(readings, st.floats(0, 500)), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_whatever_was_measured_units_stay_within_the_range(
+    standards: list[tuple[float, float]], serum: list[tuple[float, float]], replicates: bool
+) -> None:
+    """Nonsense on the plate makes no number beyond what its standards hold times the dilutions that were read."""
+    rows = [row(20 * 3.0**i, y, sd, serum="REF") for i, (y, sd) in enumerate(standards)]
+    for clean in (rows, series("REF", STANDARDS, CURVE(STANDARDS))):
+        more = [row(20 * 4.0**i, y, sd) for i, (y, sd) in enumerate(serum)]
+        found = plate_units([*clean, *more], RULES, PlateFacts(NAN, replicates), LAW)
+        for one in found.sera:
+            if one.units is None:
+                assert all(math.isnan(y) for y, _ in serum)
+            else:
+                at = [r.dilution for r in (one.inside.rows if one.inside else more)]
+                slack = 1 + 1e-9
+                assert found.reference.lloq * min(at) <= one.units.value * slack
+                assert one.units.value <= found.reference.uloq * max(at) * slack
+
+
 @settings(deadline=None, max_examples=8)
 @given(st.floats(0.05, 50), st.integers(0, 1000))
 def test_units_do_not_depend_on_the_scale_of_the_signal(scale: float, number: int) -> None:
@@ -623,6 +651,20 @@ def test_the_results_folder_holds_units_standards_and_parallelism(results: Path,
     assert all(beside[key]["parallel"] == titers[key]["parallel"] for key in exact)
     checks = [r for r in table(results / "checks.csv") if r["check"] == "reference-curve"]
     assert [r["subject"] for r in checks] == ["P001", "P004"]
+
+
+def test_a_reference_that_does_not_hold_is_drawn_too() -> None:
+    """With its standards, one of them below 0, and neither range nor sera; the caption says that no units are read."""
+    from matplotlib.figure import Figure
+
+    rows = plate(("A", 12))
+    rows[2], rows[5] = replace(rows[2], delta=rows[5].delta), replace(rows[5], delta=rows[2].delta)
+    rows[7] = row(43740, -3, 4, serum="REF")
+    found = units(rows)
+    shown = standardfigure.draw(Figure().subplots(), found.reference, found.sera)
+    assert {series for _, series, *_ in shown} == {"curve", "standard"}
+    assert len([1 for _, series, *_ in shown if series == "standard"]) == 8
+    assert "not accepted" in standardfigure.caption(found.reference, found.sera)
 
 
 def test_the_figure_shows_what_its_table_holds(results: Path, table) -> None:

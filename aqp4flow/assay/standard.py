@@ -25,6 +25,7 @@ _HOLDS_ZERO = "limits of delta hold 0"
 _BELOW = "not above the cut-off"
 _FEWEST_IN_RANGE = 3
 _EXACT = 1e-3  # a curve that misses its points by a thousandth is not bettered
+_FARTHEST = 10.0  # e-folds that a drawn parameter may lie off; such a curve holds no range
 _CLEARER = 2.0  # by how much AICc must fall for 5pl to be taken: a rule declared beforehand
 
 
@@ -227,7 +228,8 @@ def _parameter_draws(
     deviations = rng.multivariate_normal(np.zeros(len(free)), covariance, count, method="svd")
     draws = np.tile(natural, (count, 1))
     for column, i in enumerate(free):
-        draws[:, i] = natural[i] + deviations[:, column] if i == 0 else natural[i] * np.exp(deviations[:, column])
+        off = deviations[:, column]
+        draws[:, i] = natural[i] + off if i == 0 else natural[i] * np.exp(np.clip(off, -_FARTHEST, _FARTHEST))
     return draws
 
 

@@ -36,14 +36,14 @@ def draw(axes: Axes, reference: Reference, sera: Sequence[SerumUnits]) -> list[P
     shown += _range(axes, reference, curve)
     for number, serum in enumerate(serum for serum in sera if serum.inside is not None):
         shown += _serum(axes, reference, serum, number)
-    lowest = min(y for _, series, _, y, *_ in shown if series != "curve" and y > 0)
+    levels = [y for _, series, _, y, *_ in shown if series != "curve" and y > 0]
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(bottom=lowest / 2)
+    axes.set_ylim(min(levels) / 2, max(levels) * 2)  # limits of a poor curve may span any number of decades
     axes.set_xlabel(f"dilution of {reference.serum} (1:x), sera moved by their {reference.settings.unit}")
     axes.set_ylabel("delta (MFI)")
     axes.set_title(f"Plate {reference.plate}: reference {reference.serum}, {curve.model}", fontsize=10, loc="left")
-    if len(axes.get_legend_handles_labels()[0]) <= _MOST_NAMED:
+    if 0 < len(axes.get_legend_handles_labels()[0]) <= _MOST_NAMED:
         axes.legend(fontsize=6.5)
     return shown
 
