@@ -17,6 +17,7 @@ import numpy as np
 from aqp4flow.assay.standard import Law, Reference, ReferenceCurve, before_the_maximum
 from aqp4flow.model import NAN, Bound, Reactivity, Titer, Values, log2_quantile
 
+_CHANCE = 0.05
 _ROUNDS = 3  # of expected readings from units, and units from weights: it settles in two
 
 
@@ -25,19 +26,44 @@ class InRange:
     """A serum's readings within the range, by rising dilution; arrays of shape (n,) and draws (n_draws, n).
 
     `log_units` are natural logarithms of dilution-corrected units, `error` the standard errors of the readings carried
-    through the curve, `deviations` draws of all errors: the readings' own and the curve's.
+    through the curve, `own` draws of them, and `shared` draws of the curve's error, the same for all sera of the plate.
     """
 
     rows: tuple[Reactivity, ...]
     log_units: Values
     error: Values
-    deviations: Values
+    own: Values
+    shared: Values
+
+    @property
+    def deviations(self) -> Values:
+        """Draws of all errors, as known."""
+        return np.asarray(self.own + self.shared, np.float64)
 
     @property
     def weights(self) -> Values:
         """Inverse variances, sum 1."""
         inverse = 1 / self.error**2
         return np.asarray(inverse / inverse.sum(), np.float64)
+
+    @property
+    def centre(self) -> float:
+        """The serum's log units: the weighted mean."""
+        return float(self.weights @ self.log_units)
+
+    @property
+    def draws(self) -> Values:
+        """Draws of the serum's log units, (n_draws,).
+
+        Where the readings scatter about their mean more than chance and their errors explain (chi-squared, one in
+        twenty), they are wider by that ratio (Birge): of a serum that is not parallel less is known.
+        """
+        from scipy.special import chdtrc
+
+        df = len(self.rows) - 1
+        squares = float(np.sum(((self.log_units - self.centre) / self.error) ** 2))
+        wider = math.sqrt(squares / df) if df and chdtrc(df, squares) < _CHANCE else 1.0
+        return np.asarray(self.centre + (self.own * wider + self.shared) @ self.weights, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +102,9 @@ def units_of(rows: Sequence[Reactivity], reference: Reference, law: Law) -> Seru
         units, draws, more = _beyond(read, reference, curve, noise)
         return SerumUnits(serum, units, draws, None, flags + more)
     found = _inside([read[i] for i in inside], reference, curve, noise[:, inside])
-    weights = found.weights
-    centre = float(weights @ found.log_units)
-    draws = (centre + found.deviations @ weights) / math.log(2)
+    draws = found.draws / math.log(2)
     low, high = (log2_quantile(draws, q) for q in (0.025, 0.975))
-    return SerumUnits(serum, Titer(math.exp(centre), Bound.EXACT, low, high), draws, found, flags)
+    return SerumUnits(serum, Titer(math.exp(found.centre), Bound.EXACT, low, high), draws, found, flags)
 
 
 def _inside(rows: Sequence[Reactivity], reference: Reference, curve: ReferenceCurve, noise: Values) -> InRange:
@@ -99,7 +123,7 @@ def _inside(rows: Sequence[Reactivity], reference: Reference, curve: ReferenceCu
         expected = np.clip(reference.settings.units * dilution / math.exp(centre), low, high)
         error = relative * curve.delta(expected) / curve.slope(expected)
     shifts = curve.shifts(expected) / curve.slope(expected)
-    return InRange(tuple(rows), log_units, error, noise * error - shifts)
+    return InRange(tuple(rows), log_units, error, noise * error, -shifts)
 
 
 def _beyond(
