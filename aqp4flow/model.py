@@ -456,7 +456,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Titration:
-    """One serum on one plate. `draws` are log2 titers over the error's law, for folds (see assay.titer)."""
+    """One serum on one plate. `draws` are log2 titers over the error's law, for folds (see assay.titer).
+
+    `units` are those of the plate's `reference` serum, called `unit`; None without one. `parallel` is yes, no or empty.
+    """
 
     plate: str
     serum: str
@@ -468,6 +471,11 @@ class Titration:
     curve: Curve | None
     flags: tuple[str, ...] = ()
     draws: Values | None = field(default=None, repr=False, compare=False)
+    units: Titer | None = None
+    unit_draws: Values | None = field(default=None, repr=False, compare=False)
+    parallel: str = ""
+    unit: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -494,6 +502,7 @@ class TrajectoryPoint:
     fold: Titer | None
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    units: Titer | None = None
 
 
 class Verdict(StrEnum):

@@ -10,8 +10,11 @@ from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.definition import Assay
 from aqp4flow.assay.negatives import Past
+from aqp4flow.assay.reference import PlateUnits, plate_units
+from aqp4flow.assay.standard import Law, PlateFacts
 from aqp4flow.assay.status import decide
 from aqp4flow.model import (
+    NAN,
     Check,
     Reactivity,
     Reading,
@@ -37,6 +40,7 @@ class PlateTiters:
     rows: tuple[Reactivity, ...]
     titrations: tuple[Titration, ...]
     checks: tuple[Check, ...]
+    units: PlateUnits
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,12 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     if assay.titer.replicates == "separate":
         titrations = _by_replicate(wells.readings, titrations, cutoffs, error, rules)
     titrations = [confirmed(titration, assay.titer.least) for titration in titrations]
+    facts = PlateFacts(cutoffs.delta.value if cutoffs.delta else NAN, error.df > 0)
+    units = plate_units(rows, assay.reference, facts, Law(assay.titer.draws, assay.seed.value))
+    titrations = [units.titration(titration) for titration in titrations]
     judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error, wells.checks)
     checks = acceptance.accept(judged, assay.acceptance) + off_curve_checks(titrations)
-    return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
+    return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), (*checks, *units.checks), units)
 
 
 def _by_replicate(

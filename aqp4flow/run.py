@@ -297,6 +297,11 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
             tables.cutoffs_table([(t.wells.plate.name, c) for t in result.titers for c in t.cutoffs.criteria])
         )
         texts["titers.csv"] = tables.to_csv(tables.titers_table([x for t in result.titers for x in t.titrations]))
+    references = [t.units.reference for t in result.titers if t.units.reference]
+    if references:
+        texts["standards.csv"] = tables.to_csv(tables.standards_table(references))
+        beside = [one for t in result.titers for one in t.units.parallel]
+        texts["parallelism.csv"] = tables.to_csv(tables.parallelism_table(beside))
     spreads = [(p.plate.name, *p.spill.spreading) for p in result.plates if p.spill.spreading]
     if spreads:
         texts["spreading.csv"] = tables.to_csv(tables.spreading_table(spreads))

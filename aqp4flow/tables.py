@@ -7,6 +7,8 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
+from aqp4flow.assay.parallelism import Parallelism
+from aqp4flow.assay.standard import Reference
 from aqp4flow.cytometry.beads import Calibration
 from aqp4flow.model import (
     NAN,
@@ -147,12 +149,12 @@ TITERS = (
     "plate", "serum", "readout", "cutoff", "endpoint", "endpoint_bound",
     "titer", "titer_low", "titer_high", "titer_bound",
     "units", "units_low", "units_high", "units_bound", "parallel", "flags", "role",
-    "midpoint", "midpoint_low", "midpoint_high", "curve_model",
+    "midpoint", "midpoint_low", "midpoint_high", "curve_model", "unit", "reference",
 )  # fmt: skip
 
 
 def titers_table(titrations: Sequence[Titration]) -> Table:
-    """One row a plate and serum. Units and parallelism need a reference curve's rules and are empty."""
+    """One row a plate and serum; units only where the plate's reference holds."""
     return TITERS, [_titer_row(titration) for titration in titrations]
 
 
@@ -162,8 +164,9 @@ def _titer_row(titration: Titration) -> list[Cell]:
     )
     return [
         titration.plate, titration.serum, titration.readout, titration.cutoff, *endpoint,
-        *_titer(titration.titer), None, None, None, None, None, joined(titration.flags), titration.role.value,
-        *_curve(titration.curve),
+        *_titer(titration.titer), *_titer(titration.units), titration.parallel or None,
+        joined(titration.flags), titration.role.value,
+        *_curve(titration.curve), titration.unit, titration.reference,
     ]  # fmt: skip
 
 
@@ -171,11 +174,42 @@ def _curve(curve: Curve | None) -> list[Cell]:
     return [*_limits(curve.midpoint), curve.model] if curve else [None] * 4
 
 
+STANDARDS = (
+    "plate", "serum", "dilution", "n_replicates", "units", "delta", "delta_low", "delta_high",
+    "fitted", "fitted_low", "fitted_high", "recovery_percent", "cv_percent", "in_range", "used", "note",
+)  # fmt: skip
+
+
+def standards_table(references: Sequence[Reference]) -> Table:
+    """One row a standard: a dilution of the reference serum of a plate."""
+    return STANDARDS, [
+        [
+            reference.plate, reference.serum, s.dilution, s.row.n_replicates, s.units, *_limits(s.row.delta),
+            *_limits(s.fitted), s.recovery, s.cv, "yes" if s.in_range else "", "yes" if s.used else "", s.note,
+        ]
+        for reference in references
+        for s in reference.standards
+    ]  # fmt: skip
+
+
+PARALLELISM = (
+    "plate", "serum", "n_dilutions", "cv_percent", "slope_ratio", "slope_low", "slope_high", "parallel", "note",
+)  # fmt: skip
+
+
+def parallelism_table(found: Sequence[Parallelism]) -> Table:
+    """One row a plate and serum beside the plate's reference; limits of the slope ratio are 90 %."""
+    return PARALLELISM, [
+        [p.plate, p.serum, p.n_dilutions, p.cv, *_limits(p.slope), p.parallel or None, p.note] for p in found
+    ]
+
+
 TRAJECTORIES = (
     "patient", "visit", "serum", "collected", "month", "plates", "baseline",
     "dilution", "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high", "index",
     "titer", "titer_low", "titer_high", "titer_bound", "status",
     "quantity", "fold_vs_baseline", "fold_low", "fold_high", "fold_bound", "flags", "notes",
+    "units", "units_low", "units_high", "units_bound",
 )  # fmt: skip
 
 
@@ -190,7 +224,7 @@ def _trajectory_row(point: TrajectoryPoint) -> list[Cell]:
     return [
         visit.patient, visit.visit, visit.serum, visit.collected, visit.month, joined(point.plates),
         "yes" if visit.baseline else "", *shifts, *_titer(point.titer), row.status.value if row else None,
-        point.quantity, *_titer(point.fold), joined(point.flags), joined(point.notes),
+        point.quantity, *_titer(point.fold), joined(point.flags), joined(point.notes), *_titer(point.units),
     ]  # fmt: skip
 
 

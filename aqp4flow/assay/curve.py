@@ -14,7 +14,7 @@ from aqp4flow.assay.curvefit import Fit, Series, fit_all
 from aqp4flow.assay.offcurve import LEAST_FACTOR, Stray, find_strays
 from aqp4flow.model import NAN, Check, Curve, CurveLaw, Estimate, OffCurve, Titration, Verdict
 
-__all__ = ["MODELS", "Series", "fit_curve", "fit_curves", "off_curve_checks", "parameter_draws", "predict"]
+__all__ = ["MODELS", "Scale", "Series", "fit_curve", "fit_curves", "off_curve_checks", "parameter_draws", "predict"]
 
 Outliers = Literal["leave-out", "keep"]
 Found = tuple[Curve | None, list[str]]

@@ -249,6 +249,26 @@ class CurveSettings(_Table):
     outliers: Literal["leave-out", "keep"] = "leave-out"
 
 
+class ReferenceSettings(_Table):
+    """[reference]: the plate's reference serum, in whose units the other sera are read.
+
+    `units` is what it holds undiluted, `unit` their name, `serum` its name where a plate has several. The rest are
+    limits: of a standard's recovery and CV (wider at the ends of the range), of how many must pass, of parallelism.
+    """
+
+    units: Positive = 100.0
+    unit: Text = "AU"
+    serum: Text | None = None
+    recovery_percent: Positive = 20.0
+    recovery_end_percent: Positive = 25.0
+    cv_percent: Positive = 20.0
+    cv_end_percent: Positive = 25.0
+    pass_percent: Annotated[float, Field(gt=0, le=100)] = 75.0
+    min_standards: Annotated[int, Field(ge=2)] = 6
+    parallel_cv_percent: Positive = 30.0
+    slope_factor: Annotated[float, Field(gt=1)] = 1.25
+
+
 class Acceptance(_Table):
     """[acceptance]: limits of the run's own checks (see docs/checks.md)."""
 
@@ -293,7 +313,7 @@ class AcquisitionSettings(_Table):
 class TrajectorySettings(_Table):
     """[trajectory]: the quantity followed over time."""
 
-    quantity: Literal["titer", "delta", "ratio", "index"] = "titer"
+    quantity: Literal["titer", "units", "delta", "ratio", "index"] = "titer"
 
 
 class FcsSettings(_Table):
@@ -325,6 +345,7 @@ class Assay(_Table):
     cutoff: Cutoff = Cutoff()
     titer: TiterSettings = TiterSettings()
     curve: CurveSettings = CurveSettings()
+    reference: ReferenceSettings = ReferenceSettings()
     acceptance: Acceptance = Acceptance()
     acquisition: AcquisitionSettings = AcquisitionSettings()
     trajectory: TrajectorySettings = TrajectorySettings()

@@ -18,7 +18,7 @@ from aqp4flow.cytometry.pictures import Axis, GatePicture, outline
 from aqp4flow.cytometry.scale import Linear, ticks
 from aqp4flow.model import Bound, Range, Role, Titer, Titration, TrajectoryPoint, Values
 from aqp4flow.pipeline import PlateTiters, StudyResult
-from aqp4flow.report import beadfigure
+from aqp4flow.report import beadfigure, standardfigure
 from aqp4flow.report.acquisition_figure import Point, acquisition_size, draw_acquisition
 from aqp4flow.wells import gate_pictures
 
@@ -50,6 +50,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": "aqp4flow"},
 }
 _BEAD_SIZE = (11.4, 4.6)
+_REFERENCE_SIZE = (7.2, 4.6)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ def draw_all(result: StudyResult) -> Drawn:
             name = f"plate-{plate.wells.plate.name}"
             files |= _saved(name, figure, points)
             captions[name] = caption
+            if plate.units.reference is not None and plate.units.reference.curve is not None:
+                name, figure = f"reference-{plate.wells.plate.name}", _new_figure(*_REFERENCE_SIZE)
+                points = standardfigure.draw(figure.subplots(), plate.units.reference, plate.units.sera)
+                files |= _saved(name, figure, points)
+                captions[name] = standardfigure.caption(plate.units.reference, plate.units.sera)
             if any(acquired and acquired.traces for acquired in plate.wells.acquired):
                 name = f"acquisition-{plate.wells.plate.name}"
                 figure = _new_figure(*acquisition_size(plate.wells))

@@ -65,6 +65,9 @@ class PlatePage:
     verdict: str
     picture: Picture | None
     acquisition: Picture | None
+    reference: Picture | None
+    standards: Grid
+    parallel: Grid
     columns: list[int]
     map: list[tuple[str, list[WellCell | None]]]
     wells: Grid
@@ -156,7 +159,11 @@ def _summary(result: StudyResult, readings: Sequence[Reading]) -> str:
 
 def _titers(result: StudyResult, patients: bool) -> Grid:
     """Titers of patients' sera, or of everything else, each with its bound and limits in one cell."""
-    headings = ("plate", "serum", "role", "endpoint", "titer", "95 % limits", "midpoint", "95 % limits", "flags")
+    sera = [t for plate in result.titers for t in plate.titrations if (t.role is Role.SAMPLE) == patients]
+    in_units = any(t.units for t in sera)
+    named = f"units ({', '.join(dict.fromkeys(t.unit for t in sera if t.unit))})"
+    own = (named, "95 % limits", "parallel") if in_units else ()
+    headings = ("plate", "serum", "role", "endpoint", "titer", "95 % limits", *own, "midpoint", "95 % limits", "flags")
     rows = [
         [
             t.plate,
@@ -165,13 +172,12 @@ def _titers(result: StudyResult, patients: bool) -> Grid:
             _bounded(t.endpoint),
             _bounded(t.titer),
             _limits(t.titer.low, t.titer.high) if t.titer else "",
+            *([_bounded(t.units), _limits(t.units.low, t.units.high) if t.units else "", t.parallel] if own else []),
             tables.number(t.curve.midpoint.value) if t.curve else "",
             _limits(t.curve.midpoint.low, t.curve.midpoint.high) if t.curve else "",
             "; ".join(t.flags),
         ]
-        for plate in result.titers
-        for t in plate.titrations
-        if (t.role is Role.SAMPLE) == patients
+        for t in sera
     ]
     return Grid(headings, rows)
 
@@ -230,6 +236,11 @@ def _plate_page(plate: PlateTiters, result: StudyResult, drawn: Drawn) -> PlateP
         verdict=worst.value,
         picture=_picture(f"plate-{name}", drawn, "png"),
         acquisition=_picture(f"acquisition-{name}", drawn, "png"),
+        reference=_picture(f"reference-{name}", drawn, "png"),
+        standards=_grid(
+            tables.standards_table([plate.units.reference] if plate.units.reference else []), tables.STANDARDS[2:]
+        ),
+        parallel=_grid(tables.parallelism_table(plate.units.parallel), tables.PARALLELISM[1:]),
         columns=list(range(1, columns + 1)),
         map=[(letter, [cells.get(f"{letter}{column:02d}") for column in range(1, columns + 1)]) for letter in rows],
         wells=_grid(tables.wells_table(plate.wells.readings), _WELL_COLUMNS + _units(plate)),
@@ -297,6 +308,7 @@ def _methods(result: StudyResult) -> list[str]:
         "Delta is the MFI of expressing less that of non-expressing cells; limits are 95 % and hold counting error "
         "(order statistics) and the replicate error of the plate.",
         *_bead_methods(result),
+        *_unit_methods(result),
         f"Cut-offs by rule: {cutoffs}." if cutoffs else "No cut-off: the checks say why.",
         "The endpoint titer is the highest dilution that is positive with all lower ones positive; the titer is where "
         "the deciding read-out crosses the cut-off, with limits that hold the cut-off's own error.",
@@ -321,6 +333,23 @@ def _bead_methods(result: StudyResult) -> list[str]:
     return [
         f"{unit} of a well (columns mef_ of wells.csv) are read off the log-log line of the plate's beads; they count "
         "fluorophores of the secondary antibody, not molecules of IgG. No status and no titer rests on them.",
+    ]
+
+
+def _unit_methods(result: StudyResult) -> list[str]:
+    held = [
+        plate.units.reference for plate in result.titers if plate.units.reference and plate.units.reference.accepted
+    ]
+    if not held:
+        return []
+    settings = held[0].settings
+    words = "; ".join(
+        f"{r.plate}: {r.curve.model if r.curve else ''}, {r.lloq:.3g} to {r.uloq:.3g} a well" for r in held
+    )
+    return [
+        f"{settings.unit} are read off the curve of the plate's reference serum ({held[0].serum}, "
+        f"{settings.units:g} {settings.unit} undiluted), fitted to delta, within the range in which standards are read "
+        f"back ({words}), and never beyond it. They compare binding, which holds affinity as well as amount.",
     ]
 
 
