@@ -435,7 +435,7 @@ def profile_of(found: Sequence[Spread]) -> Profile | None:
 
 
 def _lods(lob: Limit, within: Sequence[Spread], total: Sequence[Spread]) -> list[Limit]:
-    """LOD = LOB + c SD of low sera, their mean between LOB and four times it; with the SD of the blanks; by the profile.
+    """LOD = LOB + c SD of low sera (mean between LOB and four times it), with the blanks' SD, and by the profile.
 
     Sera on three plates or more are preferred, for their SD holds what plates add. Low sera are mostly strong ones
     diluted far, whose background is diluted with them: a weak serum at the screening dilution scatters like a negative
@@ -568,7 +568,8 @@ def detection_limits(
 ) -> Limits:
     """All limits. Negative sera are the blanks that count, for they hold serum; without them the wells without serum.
 
-    The LLOQ is not below the LOD: where the lowest good level lies below it, the LOD is the LLOQ, and it is said.
+    The LLOQ is not below the LOD, nor below the level of which the blanks' SD is `lloq_cv` percent: where the lowest
+    good level lies below them, the higher of them is the LLOQ, and it is said.
     """
     lobs = [lob for basis, wells in blanks(readings).items() if (lob := _lob(basis, wells))]
     within, total = spreads(found)
@@ -578,13 +579,22 @@ def detection_limits(
     lods = _lods(lobs[0], within, total) if lobs else []
     rows += [replace(lod, chosen=number == 0) for number, lod in enumerate(lods)]
     lloq = _lloq(levels)
-    if lloq is not None and lods and lods[0].value > lloq.value:
-        rows.append(lloq)
-        note = (f"the lowest good level, {lloq.value:.4g}, lies below the LOD",)
-        lloq = replace(lods[0], name="LLOQ", basis="LOD", rule="not below the LOD", notes=note)
     if lloq is not None:
-        rows.append(replace(lloq, chosen=True))
+        rows += _raised(lloq, lobs[:1], lods[:1], settings.lloq_cv)
     return Limits(tuple(rows), tuple(levels), profile)
+
+
+def _raised(lloq: Limit, lob: Sequence[Limit], lod: Sequence[Limit], cv: float) -> list[Limit]:
+    """The LLOQ that counts last, raised where sera as they are screened could not be measured as well."""
+    floors = [(one.value, replace(one, name="LLOQ", rule="not below the LOD")) for one in lod]
+    for one in lob:
+        value = 100 * one.sd / cv
+        floors.append((value, replace(one, name="LLOQ", rule=f"SD of blanks is {cv:g} %", value=value)))
+    highest = max(floors, key=lambda floor: floor[0], default=None)
+    if highest is None or highest[0] <= lloq.value:
+        return [replace(lloq, chosen=True)]
+    note = f"the lowest good level of diluted sera is {lloq.value:.4g}"
+    return [lloq, replace(highest[1], chosen=True, notes=(note,))]
 
 
 # --- carry-over ------------------------------------------------------------------------------------

@@ -214,8 +214,8 @@ def _limits(rest: Validation) -> Made | None:
     axes.set_xlabel("delta (MFI)")
     axes.set_ylim(-0.6, row + 0.9)
     caption = (
-        "Delta of every blank well; mean and SD of the sera between LOB and four times LOB. Lines: limit of blank, of detection, "
-        "of quantitation."
+        "Delta of every blank well; mean and SD of the sera between LOB and four times LOB. Lines: limit of "
+        "blank, of detection, of quantitation."
     )
     return figure, points, caption
 

@@ -520,8 +520,8 @@ def _limits_section(whole: Validated, drawn: Drawn) -> Section:
             words.append(f"{name}, {meaning}: {limit.value:.4g} ({limit.basis}; {limit.rule}; n = {limit.n}).")
     words.append(
         "They are in MFI of this cytometer at these voltages. Low sera are mostly strong ones diluted far, and their "
-        "background with them; a weak serum at the screening dilution scatters like a negative one, which is why the LOD "
-        "takes the larger SD of the two."
+        "background with them; a weak serum at the screening dilution scatters like a negative one, which is why LOD "
+        "and LLOQ take the larger SD of the two."
     )
     return Section("Limits of blank, detection and quantitation", words, _picture("limits", drawn),
                    [("Limits", _grid(limits_table(whole), LIMITS))], [])  # fmt: skip
