@@ -41,6 +41,7 @@ from aqp4flow.model import (
 )
 
 CONTROLS = (Role.POSITIVE, Role.REFERENCE, Role.NEGATIVE)
+_LARGEST_SD = 26.0  # of natural logs: its CV is the largest that a number holds
 QUANTITIES = ("delta", "ratio", "index", "titer", "units")
 
 
@@ -48,8 +49,11 @@ QUANTITIES = ("delta", "ratio", "index", "titer", "units")
 
 
 def cv_of_sd(sd: float) -> float:
-    """CV in percent of a log-normal quantity whose natural log has this SD: 100 sqrt(exp(sd^2) - 1)."""
-    return 100 * math.sqrt(math.expm1(sd * sd))
+    """CV in percent of a log-normal quantity whose natural log has this SD: 100 sqrt(exp(sd^2) - 1).
+
+    Infinite beyond all numbers, as an upper limit from one degree of freedom can be.
+    """
+    return 100 * math.sqrt(math.expm1(sd * sd)) if sd < _LARGEST_SD else math.inf
 
 
 def sd_of_cv(cv: float) -> float:
@@ -62,7 +66,7 @@ def reference_change(sd: float) -> float:
 
     `sd` is that of the natural log of a reported value. A CV of 25 % gives 1.98.
     """
-    return math.exp(Z * math.sqrt(2) * sd)
+    return math.exp(Z * math.sqrt(2) * sd) if sd < _LARGEST_SD else math.inf
 
 
 # --- mean squares and their limits -----------------------------------------------------------------
