@@ -486,4 +486,5 @@ def precision_check(found: Precision, quantity: str, plates: int) -> Check:
     known = one.measured and (two.measured or plates == 1)
     fold = one.fold if plates == 1 else two.fold
     limit = f"measured with >= {found.min_df} degrees of freedom"
-    return Check("run", "run", "precision", fold, limit, Verdict.PASS if known else Verdict.WARN, message)
+    where = f"{plates} plate{'s' if plates > 1 else ''}"
+    return Check("run", where, "precision", fold, limit, Verdict.PASS if known else Verdict.WARN, message)

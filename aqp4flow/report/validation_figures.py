@@ -46,7 +46,7 @@ def draw(measured: Precision, rest: Validation, lloq_cv: float) -> Drawn:
 
 def _profile(measured: Precision, rest: Validation, lloq_cv: float) -> Made | None:
     rows = [row for row in measured.rows if row.quantity == "delta" and not math.isnan(row.dilution)]
-    rows = [row for row in rows if row.total.known and row.plates > 1]
+    rows = [row for row in rows if row.total.known and row.plates > 1 and row.role != Role.NEGATIVE]
     lob = rest.limits.of("LOB")
     lowest = max(lob.value, 0.0) if lob else 0.0
     sets = [one for one in rest.within if one.mean > lowest and one.role is not Role.NEGATIVE]
@@ -222,7 +222,7 @@ def _limits(rest: Validation) -> Made | None:
 
 def _spread_out(row: int, count: int) -> list[float]:
     """Heights around a row that keep points apart, always the same."""
-    return [row + 0.3 * (((7 * i) % 11) / 5 - 1) for i in range(count)]
+    return [row + 0.3 * (((7 * i + 5) % 11) / 5 - 1) for i in range(count)]
 
 
 def _marks(axes: Axes, limits: Limits, points: list[Point]) -> None:
