@@ -318,7 +318,7 @@ class Context:
     title: str
     summary: str
     verdict: str
-    met: bool
+    verdict_class: str
     goals: Grid
     missing: list[str]
     beyond: list[str]
@@ -344,10 +344,10 @@ def render(whole: Validated, drawn: Drawn) -> str:
 def _context(whole: Validated, drawn: Drawn) -> Context:
     return Context(
         title=f"Validation of {whole.title}",
-        summary=f"Antigen {whole.antigen}. {whole.plates} plates of {len(whole.sources)} results folders, "
-        f"{sum(source.wells for source in whole.sources)} wells",
+        summary=f"Antigen {whole.antigen}. {_counted(whole.plates, 'plate')} of "
+        f"{_counted(len(whole.sources), 'results folder')}, {sum(source.wells for source in whole.sources)} wells",
         verdict=_verdict_words(whole),
-        met=whole.met,
+        verdict_class="" if not whole.goals else "fit" if whole.met else "unfit",
         goals=Grid(
             ("goal", "limit", "found", "met", "in words"),
             [
@@ -396,6 +396,10 @@ _METHODS = (
 )
 
 
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"
+
+
 def _verdict_words(whole: Validated) -> str:
     if not whole.goals:
         return "No goal was set ([validation] of assay.toml): what follows describes the assay, it passes no judgement."
@@ -427,30 +431,58 @@ def _short(cell: Cell) -> str:
     return tables.cell_text(cell)
 
 
-_CV_COLUMNS = (
-    "quantity", "material", "dilution", "n", "plates", "geometric_mean", "cv_within", "cv_within_low",
-    "cv_within_high", "cv_between", "cv_total", "cv_total_low", "cv_total_high", "verdict", "missing", "notes",
-)  # fmt: skip
-_RCV_COLUMNS = (
-    "quantity", "n", "plates", "cv_within", "df_within", "cv_between", "df_between", "cv_total", "replicates",
-    "rcv_one_plate", "rcv_two_plates", "rcv_two_plates_high", "notes",
-)  # fmt: skip
+def _with_limits(estimate: Estimate) -> str:
+    """`4.96 (3.56 to 8.2)`, to three digits; empty where there is nothing."""
+    if not estimate.known:
+        return ""
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.3g}"
+    high = "no limit" if math.isinf(estimate.high) else f"{estimate.high:.3g}"
+    return f"{estimate.value:.3g} ({estimate.low:.3g} to {high})"
+
+
+def _pooled_grid(rows: Sequence[Imprecision]) -> Grid:
+    """All materials together, a row a quantity; each number with its limits in one cell, so that it prints."""
+    headings = (
+        "quantity", "n", "plates", "CV within, %", "CV between, %", "CV total, %", "wells averaged", "RCV, one plate",
+        "RCV, two plates", "notes",
+    )  # fmt: skip
+    cells = [
+        [
+            row.quantity, str(row.n), str(row.plates), _with_limits(row.within), _with_limits(row.between),
+            _with_limits(row.total), str(row.replicates), _with_limits(row.rcv_one_plate),
+            _with_limits(row.rcv_two_plates), "; ".join(row.notes),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return Grid(headings, cells)
+
+
+def _level_grid(whole: Validated, rows: Sequence[Imprecision]) -> Grid:
+    """A row a quantity and material, likewise."""
+    headings = (
+        "quantity", "material", "n", "plates", "mean", "CV within, %", "CV between, %", "CV total, %", "goals",
+        "lacks", "notes",
+    )  # fmt: skip
+    cells = [
+        [
+            row.quantity, row.material + ("" if math.isnan(row.dilution) else f" 1:{row.dilution:g}"), str(row.n),
+            str(row.plates), _short(row.mean), _with_limits(row.within),
+            f"{row.between.value:.3g}" if row.between.known else "", _with_limits(row.total),
+            str(_verdict(whole, row)[2] or ""), lacks(row), "; ".join(row.notes),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return Grid(headings, cells)
 
 
 def _precision_section(whole: Validated, drawn: Drawn) -> Section:
-    table = precision_table(whole)
-    rows = whole.precision.rows
-    pooled = [i for i, row in enumerate(rows) if row.material == POOLED]
-    levels = [i for i, row in enumerate(rows) if row.material != POOLED]
-    shown = [
-        i for i in levels
-        if rows[i].quantity in (whole.decide, "titer") and rows[i].role in (Role.POSITIVE, Role.REFERENCE)
-    ]  # fmt: skip
+    pooled = [row for row in whole.precision.rows if row.material == POOLED]
+    levels = [row for row in whole.precision.rows if row.material != POOLED]
+    followed = (whole.decide, "titer")
+    shown = [row for row in levels if row.quantity in followed and row.role in (Role.POSITIVE, Role.REFERENCE)]
     words = []
-    for i in pooled:
-        row = rows[i]
-        if row.quantity not in (whole.decide, "titer"):
-            continue
+    for row in (row for row in pooled if row.quantity in followed):
         one, two = whole.precision.change(row.quantity, True), whole.precision.change(row.quantity, False)
         words.append(
             f"{row.quantity.capitalize()}: a change on one plate exceeds the assay's own error (95 %) beyond "
@@ -463,12 +495,16 @@ def _precision_section(whole: Validated, drawn: Drawn) -> Section:
         "Precision",
         words,
         _picture("precision-profile", drawn),
-        [
-            ("All materials together", _grid(table, _RCV_COLUMNS, pooled)),
-            ("Controls", _grid(table, _CV_COLUMNS, shown)),
-        ],
-        [("Every material and quantity", _grid(table, _CV_COLUMNS, levels))],
+        [("All materials together", _pooled_grid(pooled)), ("Controls", _level_grid(whole, shown))],
+        [("Every material and quantity", _level_grid(whole, levels))],
     )
+
+
+_LINE_COLUMNS = (
+    "serum", "dilution", "n", "plates", "geometric_mean", "deviation_percent", "in_interval",
+    "interval_deviation_percent", "recovery_percent",
+)  # fmt: skip
+_LIMIT_COLUMNS = ("limit", "basis", "rule", "value", "chosen", "n", "plates", "mean", "sd", "verdict", "notes")
 
 
 def _linearity_section(whole: Validated, drawn: Drawn) -> Section:
@@ -489,7 +525,7 @@ def _linearity_section(whole: Validated, drawn: Drawn) -> Section:
         "Linearity, dilution recovery and parallelism",
         words[:12],
         _picture("linearity", drawn),
-        [("Controls", _grid(table, LINEARITY, first))],
+        [("Controls", _grid(table, _LINE_COLUMNS, first))],
         [("Every serum", _grid(table, LINEARITY))],
     )
 
@@ -524,7 +560,7 @@ def _limits_section(whole: Validated, drawn: Drawn) -> Section:
         "and LLOQ take the larger SD of the two."
     )
     return Section("Limits of blank, detection and quantitation", words, _picture("limits", drawn),
-                   [("Limits", _grid(limits_table(whole), LIMITS))], [])  # fmt: skip
+                   [("Limits", _grid(limits_table(whole), _LIMIT_COLUMNS))], [])  # fmt: skip
 
 
 def _carryover_section(whole: Validated, drawn: Drawn) -> Section:
