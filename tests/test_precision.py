@@ -171,6 +171,14 @@ def test_limits_of_a_difference_and_of_a_sum_hold_their_value() -> None:
     assert (alone.low, alone.high) == (pytest.approx(chi.low), pytest.approx(chi.high))
 
 
+def test_limits_of_a_difference_touch_0_where_the_f_test_does() -> None:
+    """Ting's cross terms are made so: 9 and 12 degrees of freedom, F = 3.4358 at 97.5 % and 1 / 3.8682 at 2.5 %."""
+    at_the_upper = limits_of_two(MeanSquare(3.4358, 9), MeanSquare(1.0, 12), -1.0)
+    at_the_lower = limits_of_two(MeanSquare(1 / 3.8682, 9), MeanSquare(1.0, 12), -1.0)
+    assert at_the_upper.low == pytest.approx(0, abs=1e-3)
+    assert at_the_lower.high == pytest.approx(0, abs=1e-3)
+
+
 def test_pooled_over_materials_by_hand() -> None:
     """Two materials on the same two plates: (0, 2 | 4, 6) and (0, 2 | 2, 4), in logs.
 
