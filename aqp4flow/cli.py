@@ -234,6 +234,31 @@ def beads(
             typer.echo(line)
 
 
+@app.command()
+def validate(
+    results: Annotated[list[Path], typer.Argument(help="Results folders of one assay.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The validation folder to write.")],
+    assay: Annotated[Path | None, typer.Option(help="An assay definition whose goals count, not the runs'.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show from results folders how precise and linear the assay is, what it detects, what it carries over."""
+    from aqp4flow import validate as door
+
+    whole = door.validate(results, out, assay, _say)
+    if as_json:
+        typer.echo(json.dumps(door.facts(whole, out), ensure_ascii=False, indent=2))
+    else:
+        typer.echo(f"page     {out / 'validation.html'}")
+    for sentence in whole.missing:
+        _say(sentence)
+    for goal in whole.goals:
+        if not goal.met:
+            typer.echo(f"{goal.name} {goal.limit:g}: not met. {goal.message}", err=True)
+    if not whole.met:
+        typer.echo("a goal that was set is not met: the validation is written and says so", err=True)
+        raise typer.Exit(EXIT_UNFIT)
+
+
 gates = typer.Typer(help="Gates out to other programs, and in from them.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(gates, name="gates")
 

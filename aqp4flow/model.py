@@ -524,3 +524,75 @@ class Check:
     limit: str
     verdict: Verdict
     message: str
+
+
+@dataclass(frozen=True)
+class Imprecision:
+    """How far repeated measurements of one material lie apart; coefficients of variation in percent.
+
+    `within` is that of single wells (for a titer: of single dilution series) on one plate, `between` what plates add,
+    `total` both. `dilution` is NaN for a titer and for the row `pooled` over materials. `replicates` is how many wells
+    a reported value of a patient's serum averages; the reference change values, factors, are for such values.
+    """
+
+    quantity: str
+    material: str
+    role: str
+    dilution: float
+    n: int
+    plates: int
+    mean: float
+    within: Estimate = UNKNOWN
+    within_df: int = 0
+    between: Estimate = UNKNOWN
+    between_df: int = 0
+    total: Estimate = UNKNOWN
+    total_df: float = NAN
+    replicates: int = 1
+    rcv_one_plate: Estimate = UNKNOWN
+    rcv_two_plates: Estimate = UNKNOWN
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReferenceChange:
+    """The factor that a change must exceed (up, or its inverse down), and whether it was measured or is assumed."""
+
+    fold: float
+    measured: bool
+    why: str
+
+
+#: The material of the rows that hold all materials together.
+POOLED = "pooled"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A study's own precision; `assumed` is the change that counts where it is not known.
+
+    Known means: from at least `min_df` degrees of freedom.
+    """
+
+    rows: tuple[Imprecision, ...] = ()
+    assumed: float = 2.0
+    min_df: int = 4
+
+    def change(self, quantity: str, same_plate: bool) -> ReferenceChange:
+        """What a change of a quantity must exceed between two visits, on one plate or on two.
+
+        A measured value of too few degrees of freedom may widen the assumed one and never narrows it.
+        """
+        row = next((row for row in self.rows if row.quantity == quantity and row.material == POOLED), None)
+        found, df = UNKNOWN, 0
+        if row is not None:
+            found = row.rcv_one_plate if same_plate else row.rcv_two_plates
+            df = row.within_df if same_plate else row.between_df
+        if found.known and df >= self.min_df:
+            return ReferenceChange(found.value, True, f"measured, {df} degrees of freedom")
+        wanted = f"{self.min_df} degrees of freedom are wanted"
+        if not found.known:
+            return ReferenceChange(self.assumed, False, "an assumption: nothing was measured twice")
+        if found.value > self.assumed:
+            return ReferenceChange(found.value, False, f"measured with {df} only ({wanted}), and above the assumption")
+        return ReferenceChange(self.assumed, False, f"an assumption: {df} degrees of freedom were measured, {wanted}")

@@ -16,6 +16,7 @@ from aqp4flow.assay.status import decide
 from aqp4flow.model import (
     NAN,
     Check,
+    Precision,
     Reactivity,
     Reading,
     Role,
@@ -52,6 +53,7 @@ class StudyResult:
     titers: tuple[PlateTiters, ...] = ()
     trajectories: tuple[TrajectoryPoint, ...] = ()
     checks: tuple[Check, ...] = field(default=())
+    precision: Precision = field(default=Precision())
 
     @property
     def fit(self) -> bool:
@@ -143,7 +145,21 @@ def finish(
         measured = by_serum(titrations, rows)
         points = trajectories(visits, measured, assay.trajectory.quantity, assay.seed.value)
         checks += _visit_checks(points, titrations)
-    return StudyResult(assay, tuple(plates), tuple(titers), tuple(points), tuple(checks))
+    precision = Precision(assumed=assay.precision.rcv, min_df=assay.precision.min_df)
+    if titers:
+        precision, check = _precision(assay, titers)
+        checks.append(check)
+    return StudyResult(assay, tuple(plates), tuple(titers), tuple(points), tuple(checks), precision)
+
+
+def _precision(assay: Assay, titers: Sequence[PlateTiters]) -> tuple[Precision, Check]:
+    """The study's own precision from whatever was measured more than once."""
+    from aqp4flow.assay.precision import observations, precision, precision_check
+
+    readings = [reading for plate in titers for reading in plate.wells.readings]
+    found = observations(readings, [titration for plate in titers for titration in plate.titrations])
+    measured = precision(found, assay.precision)
+    return measured, precision_check(measured, assay.trajectory.quantity, len(titers))
 
 
 def _control_charts(titers: Sequence[PlateTiters]) -> list[Check]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 import platform
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,8 +21,9 @@ from aqp4flow.cohort.visits import read_visits
 from aqp4flow.cytometry.beadlot import read_lot
 from aqp4flow.cytometry.beads import Assigned
 from aqp4flow.cytometry.compensation import read_matrix
-from aqp4flow.errors import FcsError, InputError, SheetError, StorageError, raise_all
+from aqp4flow.errors import FcsError, InputError, SheetError, raise_all
 from aqp4flow.fcs import AUTO, FcsFile, read_fcs, wells_said
+from aqp4flow.folder import fresh_folder, may_replace
 from aqp4flow.gating import GateDocument, read_gating
 from aqp4flow.model import Spillover, Visit
 from aqp4flow.pipeline import StudyResult
@@ -259,14 +257,14 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
 
     The folder appears when it is whole: everything is written beside it first, then put in its place.
     """
-    _may_replace(out)
+    may_replace(out)
     plates = [
         measure_plate(plate, setting, progress) for plate, setting in zip(study.plates, study.settings, strict=True)
     ]
     titers = [] if until == "wells" else [pipeline.titrate_plate(plate) for plate in plates]
     result = pipeline.finish(study.assay, plates, titers, study.visits)
     texts = _tables_of(result)
-    with _fresh_folder(out) as folder:
+    with fresh_folder(out) as folder:
         for name, text in texts.items():
             _write(folder / name, text.encode())
         for plate in plates:
@@ -302,6 +300,7 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
         texts["standards.csv"] = tables.to_csv(tables.standards_table(references))
         beside = [one for t in result.titers for one in t.units.parallel]
         texts["parallelism.csv"] = tables.to_csv(tables.parallelism_table(beside))
+        texts["precision.csv"] = tables.to_csv(tables.precision_table(result.precision.rows))
     spreads = [(p.plate.name, *p.spill.spreading) for p in result.plates if p.spill.spreading]
     if spreads:
         texts["spreading.csv"] = tables.to_csv(tables.spreading_table(spreads))
@@ -331,39 +330,6 @@ def _write_pictures(folder: Path, result: StudyResult) -> None:
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-
-
-# --- out: whole or not at all ----------------------------------------------------------------------
-
-
-def _may_replace(out: Path) -> None:
-    """An earlier results folder may be replaced; anything else that is there may not."""
-    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise StorageError(str(out), "the folder is not empty and not a results folder", "name another with -o")
-    if out.exists() and not out.is_dir():
-        raise StorageError(str(out), "is a file, not a folder", "name another with -o")
-
-
-@contextmanager
-def _fresh_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place at the end, and vanishes if anything goes wrong."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise StorageError(str(out.parent), f"cannot be written: {error.strerror}", "name another with -o") from None
-    try:
-        yield work
-        work.chmod(0o755)
-        old = out.with_name(f".{out.name}-old-{os.getpid()}")
-        if out.exists():
-            out.rename(old)
-        work.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(str(out), f"cannot be written: {error.strerror}", "close programs that use it") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _manifest(study: Study, result: StudyResult, folder: Path, out: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from aqp4flow.model import (
     Curve,
     CutOff,
     Estimate,
+    Imprecision,
     Reactivity,
     Reading,
     Repair,
@@ -280,6 +281,30 @@ def beads_table(calibrations: Sequence[tuple[str, Calibration]]) -> Table:
         ]
         for plate, c in calibrations
         for peak in c.peaks
+    ]  # fmt: skip
+
+
+PRECISION = (
+    "quantity", "material", "role", "dilution", "n", "plates", "geometric_mean",
+    "cv_within", "cv_within_low", "cv_within_high", "df_within",
+    "cv_between", "cv_between_low", "cv_between_high", "df_between",
+    "cv_total", "cv_total_low", "cv_total_high", "df_total",
+    "replicates", "rcv_one_plate", "rcv_one_plate_low", "rcv_one_plate_high",
+    "rcv_two_plates", "rcv_two_plates_low", "rcv_two_plates_high", "notes",
+)  # fmt: skip
+
+
+def precision_table(rows: Sequence[Imprecision]) -> Table:
+    """One row a quantity, material and dilution measured more than once, and one pooled over them."""
+    return PRECISION, [precision_row(row) for row in rows]
+
+
+def precision_row(row: Imprecision) -> list[Cell]:
+    """The cells of one row of precision.csv."""
+    return [
+        row.quantity, row.material, row.role, row.dilution, row.n, row.plates, row.mean,
+        *_limits(row.within), row.within_df, *_limits(row.between), row.between_df, *_limits(row.total), row.total_df,
+        row.replicates, *_limits(row.rcv_one_plate), *_limits(row.rcv_two_plates), joined(row.notes),
     ]  # fmt: skip
 
 

@@ -99,6 +99,7 @@ def test_every_column_is_documented() -> None:
         tables.SPREADING,
         tables.STANDARDS,
         tables.PARALLELISM,
+        tables.PRECISION,
     ]
     for column in {column for columns in found for column in columns}:
         assert f"`{column}`" in page, column

@@ -316,6 +316,32 @@ class TrajectorySettings(_Table):
     quantity: Literal["titer", "units", "delta", "ratio", "index"] = "titer"
 
 
+class PrecisionSettings(_Table):
+    """[precision]: the change that is taken to exceed the assay's error where too few degrees of freedom measure it."""
+
+    rcv: Annotated[float, Field(gt=1)] = 2.0
+    min_df: Annotated[int, Field(ge=1)] = 4
+
+
+class ValidationSettings(_Table):
+    """[validation]: what `aqp4flow validate` holds the assay to.
+
+    `linear_percent`, `lloq_cv`, `lloq_bias` and the two slope ratios define the linear interval, the LLOQ and what is
+    called parallel. The `goal_` keys have no default: a goal that is set and not met ends in exit 4.
+    """
+
+    linear_percent: Positive = 20.0
+    lloq_cv: Positive = 25.0
+    lloq_bias: Positive = 25.0
+    slope_ratio_low: Share = 0.8
+    slope_ratio_high: Annotated[float, Field(gt=1)] = 1.25
+    goal_within_cv: Positive | None = None
+    goal_total_cv: Positive | None = None
+    goal_linear_fold: Annotated[float, Field(gt=1)] | None = None
+    goal_lloq: Positive | None = None
+    goal_carryover_percent: Positive | None = None
+
+
 class FcsSettings(_Table):
     """[fcs]: how files are read, and for which wells of a plate other readers are asked too.
 
@@ -349,6 +375,8 @@ class Assay(_Table):
     acceptance: Acceptance = Acceptance()
     acquisition: AcquisitionSettings = AcquisitionSettings()
     trajectory: TrajectorySettings = TrajectorySettings()
+    precision: PrecisionSettings = PrecisionSettings()
+    validation: ValidationSettings = ValidationSettings()
     fcs: FcsSettings = FcsSettings()
     seed: Seed = Seed()
 

@@ -13,7 +13,7 @@ from aqp4flow import __version__, tables
 from aqp4flow.assay.cutoffrules import percent
 from aqp4flow.calibration import line_words
 from aqp4flow.gating import OwnGates
-from aqp4flow.model import Bound, Check, CutOff, Reading, Role, Titer, Verdict
+from aqp4flow.model import POOLED, Bound, Check, CutOff, Imprecision, Reading, Role, Titer, Verdict
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report.figures import Drawn
 
@@ -91,6 +91,8 @@ class Context:
     controls: Grid
     trajectories: Grid
     plates: list[PlatePage]
+    precision: str
+    precision_rows: Grid
     excluded: Grid
     repairs: Grid
     methods: list[str]
@@ -129,6 +131,8 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
         controls=_titers(result, patients=False),
         trajectories=_grid(tables.trajectories_table(result.trajectories), _TRAJECTORY_COLUMNS),
         plates=[_plate_page(plate, result, drawn) for plate in result.titers],
+        precision=next((check.message for check in result.checks if check.check == "precision"), ""),
+        precision_rows=_grid(tables.precision_table(_pooled(result)), _PRECISION_COLUMNS),
         excluded=Grid(
             ("plate", "well", "serum", "reason"),
             [[r.well.plate, r.well.name, r.well.serum, r.well.excluded] for r in readings if r.well.excluded],
@@ -155,6 +159,11 @@ def _summary(result: StudyResult, readings: Sequence[Reading]) -> str:
     n = len(result.plates)
     parts = [f"{n} plate{'s' if n > 1 else ''}", f"{len(readings)} wells", f"{events:,} events"]
     return ", ".join([*parts, f"{patients} patients"] if patients else parts)
+
+
+def _pooled(result: StudyResult) -> list[Imprecision]:
+    """Precision of all materials together; those of single controls stand in precision.csv."""
+    return [row for row in result.precision.rows if row.material == POOLED]
 
 
 def _titers(result: StudyResult, patients: bool) -> Grid:
@@ -195,6 +204,10 @@ def _limits(low: float, high: float) -> str:
     return "" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 
+_PRECISION_COLUMNS = (
+    "quantity", "n", "plates", "cv_within", "df_within", "cv_between", "df_between", "cv_total", "replicates",
+    "rcv_one_plate", "rcv_two_plates", "rcv_two_plates_low", "rcv_two_plates_high", "notes",
+)  # fmt: skip
 _TRAJECTORY_COLUMNS = (
     "patient", "visit", "collected", "month", "serum", "delta", "ratio", "titer_bound", "titer", "titer_low",
     "titer_high", "status", "fold_bound", "fold_vs_baseline", "fold_low", "fold_high", "flags",
