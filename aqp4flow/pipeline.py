@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aqp4flow.assay import acceptance, readout
+from aqp4flow.assay.background import background_checks, backgrounds, corrected
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.definition import Assay
+from aqp4flow.assay.readout import Frame
 from aqp4flow.assay.status import decide
 from aqp4flow.model import (
     Check,
@@ -58,18 +60,21 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
 
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
-    rows = readout.combine(wells.readings, error)
+    off = backgrounds(wells.plate.name, wells.readings, assay.readout.background)
+    frame = Frame(off, assay.cutoff.screening_dilution, assay.readout.decide, assay.acceptance.min_negatives)
+    rows = readout.combine(wells.readings, error, frame)
     cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives)
     rows = decide(rows, cutoffs.delta, cutoffs.ratio)
-    rules = Rules(assay.readout.decide, assay.curve.model, assay.titer.draws, assay.seed.value)
+    rules = Rules(assay.readout.decide, assay.curve.model, assay.titer.draws, assay.seed.value, assay.titer.least)
     background = [
         reading.expressing.value
         for reading in wells.readings
         if reading.well.role is Role.SECONDARY_ONLY and reading.usable and reading.well.cells != "control"
     ]
     titrations = titrate(rows, cutoffs, background, rules)
-    judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error)
-    checks = acceptance.accept(judged, assay.acceptance)
+    judged = acceptance.PlateResult(wells.plate.name, corrected(wells.readings, off), rows, cutoffs, error)
+    checks = background_checks(wells.plate.name, off, [row.dilution for row in rows])
+    checks += acceptance.accept(judged, assay.acceptance)
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
 
 

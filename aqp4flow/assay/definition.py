@@ -123,10 +123,11 @@ class Beads(_Table):
 
 
 class Readout(_Table):
-    """[readout]: the statistic called MFI, and which shift decides."""
+    """[readout]: the statistic called MFI, what is taken off it, and which read-out decides."""
 
     statistic: Literal["median", "geometric-mean", "mean"] = "median"
-    decide: Literal["delta", "ratio", "index"] = "delta"
+    background: Literal["none", "secondary-only", "negative-pool"] = "none"
+    decide: Literal["delta", "ratio", "index", "rpc", "relative"] = "delta"
 
 
 class Cutoff(_Table):
@@ -151,8 +152,12 @@ class Cutoff(_Table):
 
 
 class TiterSettings(_Table):
-    """[titer]: how many draws describe the error of an interpolated titer."""
+    """[titer]: how many draws describe the error of an interpolated titer; what an endpoint must at least be.
 
+    A serum that is positive, yet with an endpoint below `least`, is not confirmed and flagged.
+    """
+
+    least: Positive | None = None
     draws: Annotated[int, Field(ge=200, le=20_000)] = 2000
 
 

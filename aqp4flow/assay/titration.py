@@ -11,17 +11,21 @@ import numpy as np
 from aqp4flow.assay.curve import fit_curve
 from aqp4flow.assay.cutoff import CutOffs, cutoff_draws
 from aqp4flow.assay.titer import Draws, endpoint_titer, interpolated_titer
-from aqp4flow.model import Curve, Reactivity, Titer, Titration
+from aqp4flow.model import Bound, Curve, Reactivity, Status, Titer, Titration
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How titers are read: the deciding read-out, the curve's model, and the law of random draws."""
+    """How titers are read: the deciding read-out, the curve's model, the law of random draws.
+
+    `least` is what the endpoint of a confirmed serum is at least.
+    """
 
     readout: str
     model: str
     draws: int
     seed: int
+    least: float | None = None
 
 
 def titrate(rows: Sequence[Reactivity], cutoffs: CutOffs, background: Sequence[float], rules: Rules) -> list[Titration]:
@@ -52,6 +56,7 @@ def _titration(
     rules: Rules,
 ) -> Titration:
     endpoint, flags = endpoint_titer(series)
+    flags += _unconfirmed(series, endpoint, rules.least)
     curve, curve_flags = _curve(series, background, rules.model)
     titer, draws = None, None
     if cutoffs.deciding is not None and shared is not None and endpoint is not None:
@@ -72,6 +77,13 @@ def _titration(
         flags=(*flags, *curve_flags),
         draws=draws,
     )
+
+
+def _unconfirmed(series: Sequence[Reactivity], endpoint: Titer | None, least: float | None) -> list[str]:
+    """A serum with a positive dilution whose endpoint is not known to be at least `least`."""
+    if least is None or endpoint is None or not any(row.status is Status.POSITIVE for row in series):
+        return []
+    return [] if endpoint.bound is not Bound.BELOW and endpoint.value >= least else ["not-confirmed"]
 
 
 def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> list[str]:
