@@ -9,6 +9,7 @@ from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.background import background_checks, backgrounds, corrected
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.definition import Assay
+from aqp4flow.assay.presets import plate_checks, preset_checks
 from aqp4flow.assay.readout import Frame
 from aqp4flow.assay.status import decide
 from aqp4flow.model import (
@@ -20,6 +21,7 @@ from aqp4flow.model import (
     Verdict,
     Visit,
 )
+from aqp4flow.plate import Plate
 from aqp4flow.spill import spill_checks
 from aqp4flow.wells import PlateWells
 
@@ -78,6 +80,15 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
 
 
+def about_preset(assay: Assay, plates: Sequence[Plate]) -> list[Check]:
+    """What there is to say of the preset that the definition names: nothing where it names none."""
+    resolved = assay.model_dump()
+    checks = preset_checks(resolved)
+    for plate in plates:
+        checks += plate_checks(plate.name, plate.wells, resolved)
+    return checks
+
+
 # --- titers to patients ---------------------------------------------------------------------------
 
 
@@ -87,7 +98,8 @@ def finish(
     """Join titers to visits and gather every check."""
     from aqp4flow.cohort.trajectory import by_serum, trajectories
 
-    checks = [check for plate in plates for check in plate.checks]
+    checks = about_preset(assay, [plate.plate for plate in plates])
+    checks += [check for plate in plates for check in plate.checks]
     cutoffs = {plate.wells.plate.name: plate.cutoffs.delta for plate in titers}
     for plate in plates:
         checks += spill_checks(plate.plate.name, plate.spill, plate.setting, cutoffs.get(plate.plate.name))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from aqp4flow.assay.presets import laid_under, preset_of
 from aqp4flow.errors import ConfigError
 from aqp4flow.model import Channel, ScaleName
 from aqp4flow.sheet import nearest
@@ -26,12 +27,16 @@ class _Table(BaseModel):
 
 
 class Identity(_Table):
-    """[assay]: what is measured. Isoforms are never pooled, so `antigen` has no default."""
+    """[assay]: what is measured. Isoforms are never pooled, so `antigen` has no default.
+
+    `preset` names published settings that were laid under the lab's own (see assay.presets).
+    """
 
     name: Text = "live cell-based assay"
     version: Text = "1"
     antigen: Text
     comparator: Literal["same-well", "paired-well"] = "same-well"
+    preset: Text | None = None
 
 
 class Channels(_Table):
@@ -269,8 +274,11 @@ class Assay(_Table):
         return self
 
 
-def read_definition(path: Path) -> Assay:
-    """Read assay.toml; raises ConfigError that carries every problem found."""
+def read_definition(path: Path, preset: str | None = None) -> Assay:
+    """Read assay.toml, a preset laid under it where the file or `preset` names one.
+
+    Raises ConfigError that carries every problem found.
+    """
     where = path.name
     try:
         raw = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
@@ -280,12 +288,25 @@ def read_definition(path: Path) -> Assay:
         raise ConfigError(where, "not UTF-8 text", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(where, f"not TOML: {error}", "texts stand in quotes, one key a line") from None
+    named = _preset_named(raw, preset, where)
+    if named is not None:
+        raw = laid_under(raw, preset_of(named, f"{where}: [assay] preset" if preset is None else "--preset"))
     try:
         return Assay.model_validate(raw)
     except ValidationError as error:
         problems = [_problem(where, dict(detail)) for detail in error.errors()]
         problems[0].others = tuple(problems[1:])
         raise problems[0] from None
+
+
+def _preset_named(raw: dict[str, Any], asked: str | None, where: str) -> str | None:
+    """The preset that the file names, or the one asked for beside it; raises ConfigError when these are two."""
+    table = raw.get("assay")
+    own = table.get("preset") if isinstance(table, dict) else None
+    if asked is not None and own not in (None, asked):
+        hint = "take one of them away"
+        raise ConfigError(f"{where}: [assay] preset", f"is {own!r}, and --preset asks for {asked!r}", hint)
+    return asked if asked is not None else own if isinstance(own, str) else None
 
 
 _DEMANDED = {

@@ -194,14 +194,20 @@ def _widened(halves: tuple[float, float], n: int, law: Law, terms: Sequence[floa
     return factor * math.hypot(halves[0], between), factor * math.hypot(halves[1], between)
 
 
+_CROWDED = 50.0  # percent: with more of the non-expressing cells above the limit, rpc can never exceed 2
+
+
 def _of_cells(row: Reactivity, group: Sequence[Reading], error: ReplicateError) -> Reactivity:
     """Shares of cells and the slope, which no background touches; and whether replicates tell the error at all."""
+    notes = [] if error.of_delta.df else ["counting-error-only"]
+    if statistics.fmean(r.above_nonexpressing for r in group) > _CROWDED:
+        notes.append("rpc-crowded")
     return replace(
         row,
         percent_positive=statistics.fmean(r.percent_positive for r in group),
         rpc=_rpc(group, error.of_rpc),
         slope=statistics.fmean(r.slope for r in group),
-        notes=() if error.of_delta.df else ("counting-error-only",),
+        notes=tuple(notes),
     )
 
 
@@ -330,8 +336,9 @@ def _named(row: Reactivity, decide: str) -> Reactivity:
         "z_negative": "z-negative-undefined" if math.isnan(row.z_negative) else "",
         "slope": "slope-undefined" if math.isnan(row.slope) else "",
     }
-    flagged = [reason for name, reason in missing.items() if reason and name in ("ratio", decide)]
-    noted = [reason for name, reason in missing.items() if reason and name not in ("ratio", decide)]
+    loud = ("ratio", decide)
+    flagged = [reason for name, reason in missing.items() if reason and name in loud]
+    noted = [reason for name, reason in missing.items() if reason and name not in loud]
     if decide == "relative" and math.isnan(row.relative):
         flagged += [note for note in row.notes if note.startswith("relative-")]
     notes = [note for note in row.notes if note not in flagged]
