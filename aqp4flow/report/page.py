@@ -295,13 +295,28 @@ def _methods(result: StudyResult) -> list[str]:
         f"{result.plates[0].setting.signal if result.plates else ''} on the compensated linear scale"
         + (f"; the reporter is {channels.reporter}." if channels and channels.reporter else "."),
         f"Gates ({gates}) were {source}; they stand in {file}{' as GatingML 2.0' if file == 'gates.xml' else ''}.",
-        "Delta is the MFI of expressing less that of non-expressing cells; limits are 95 % and hold counting error "
-        "(order statistics) and the replicate error of the plate.",
+        "Delta is the MFI of expressing less that of non-expressing cells"
+        + _BACKGROUND[assay.readout.background]
+        + "; limits are 95 % and hold counting error (order statistics) and the replicate error of the plate.",
+        *_preset_methods(result),
         *_bead_methods(result),
         f"Cut-offs by rule: {cutoffs}." if cutoffs else "No cut-off: the plates hold too few negative sera.",
         "The endpoint titer is the highest dilution that is positive with all lower ones positive; the titer is where "
         "the deciding read-out crosses the cut-off, with limits that hold the cut-off's own error.",
     ]
+
+
+_BACKGROUND = {
+    "none": "",
+    "secondary-only": ", both less what they are in wells without serum",
+    "negative-pool": ", both less their mean over the negative sera at the same dilution",
+}
+
+
+def _preset_methods(result: StudyResult) -> list[str]:
+    about = [check for check in result.checks if check.check == "preset"]
+    changed = sum(check.check == "preset-changed" for check in result.checks)
+    return [f"{check.message} {changed} of its settings were changed (see the checks)." for check in about]
 
 
 def _bead_methods(result: StudyResult) -> list[str]:
