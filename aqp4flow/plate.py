@@ -85,7 +85,7 @@ def settle(
             gating = gating_of(gates, readable, assay, controls)
         except InputError as problem:
             problems += [problem, *problem.others]
-    problems += refusals(plate.name, plate.wells, assay.readout)
+    problems += refusals(plate.name, plate.wells, assay.readout, assay.assay.comparator)
     names = [channel.name for channel in there]
     if matrix is not None and not set(matrix.channels) <= set(names):
         missing = ", ".join(name for name in matrix.channels if name not in names)

@@ -272,9 +272,10 @@ def _measure_all(
 ) -> tuple[list[Reading], list[_Told]]:
     """Readings and what was told in plate-map order.
 
-    Wells without serum are measured first, for positive cells are counted from what they show, then wells of control
-    cells, for their mates need them.
+    Wells without serum are measured first, for positive cells may be counted from what they show, then wells of
+    control cells, for their mates need them.
     """
+    common = setting.assay.readout.positive_above == "without-serum"
     same_well = setting.assay.assay.comparator == "same-well"
     compared = Populations("expressing", "nonexpressing" if same_well else None, setting.channels.reporter)
     order = sorted(range(len(opened)), key=lambda i: _turn(opened[i].well))
@@ -290,8 +291,8 @@ def _measure_all(
             readings[i] = Reading(one.well, one.file.n_events, {})
             told[i] = _Told(repairs=tuple(value_repairs(one.file.open_events())))
             continue
-        if one.well.role is not Role.SECONDARY_ONLY and math.isnan(plate_top):
-            plate_top = common_top(without)
+        if common and one.well.role is not Role.SECONDARY_ONLY and math.isnan(plate_top):
+            plate_top = common_top(one.well.plate, without)
         partner = None
         if compared.nonexpressing is None and one.well.cells != "control":
             partner = readout.partner_of(Reading(one.well, None, {}), controls)
@@ -300,6 +301,8 @@ def _measure_all(
         told[i] = _measure_one(one, gatings[i], compared, setting, against)
         measured = told[i].measured
         reading = _reading(one, told[i], compared, partner)
+        if common and one.well.role is Role.SECONDARY_ONLY:  # these give the limit: above it they would say nothing
+            reading = replace(reading, above_expressing=NAN, above_nonexpressing=NAN)
         readings[i] = _flagged(reading, told[i], setting, compared, checks)
         if measured is None:
             continue
@@ -308,7 +311,8 @@ def _measure_all(
         if _control(one.well):
             controls.append(readings[i])
             mates[one.well.name] = measured
-    checks.append(_about_top(opened[0].well.plate, plate_top, without, setting.assay.readout.decide))
+    if common:
+        checks.append(_about_top(opened[0].well.plate, plate_top, len(_telling(without))))
     every = range(len(opened))
     return [readings[i] for i in every], [told[i] for i in every]
 
@@ -324,28 +328,29 @@ def _turn(well: Well) -> tuple[bool, bool]:
 _MIN_DARK = 200
 
 
-def common_top(without: Sequence[Measured]) -> float:
-    """The limit of positive cells for a whole plate: what 1 % of the non-expressing cells exceed without any serum.
+def _telling(without: Sequence[Measured]) -> list[float]:
+    return [one.background_top for one in without if one.n_dark >= _MIN_DARK and not math.isnan(one.background_top)]
 
-    The median over wells of 200 such cells or more; NaN without one. A limit from the well itself would leave 1 % of
-    its non-expressing cells above it by construction, whatever the serum.
+
+def common_top(plate: str, without: Sequence[Measured]) -> float:
+    """One limit of positive cells for a whole plate: what 1 % of the non-expressing cells exceed without any serum.
+
+    The median over wells of 200 such cells or more. Raises AnalysisError without one.
     """
-    tops = [one.background_top for one in without if one.n_dark >= _MIN_DARK and not math.isnan(one.background_top)]
-    return float(np.median(tops)) if tops else NAN
+    tops = _telling(without)
+    if not tops:
+        what = f"no usable well without serum with {_MIN_DARK} non-expressing cells"
+        hint = "[readout] positive_above 'without-serum' needs one; 'own-well' does not"
+        raise AnalysisError(f"{plate}: limit of positive cells", what, hint)
+    return float(np.median(tops))
 
 
-def _about_top(plate: str, top: float, without: Sequence[Measured], decide: str) -> Check:
-    if not math.isnan(top):
-        n = sum(one.n_dark >= _MIN_DARK for one in without)
-        message = f"Positive cells of rpc are counted above {top:.4g}, which 1 % of the non-expressing cells exceed "
-        message += f"without serum (median of {n} well{'s' if n > 1 else ''})."
-        return Check("plate", plate, "rpc-limit", top, "", Verdict.PASS, message)
+def _about_top(plate: str, top: float, n: int) -> Check:
     message = (
-        "No well without serum shows how far non-expressing cells reach: positive cells of rpc are counted above each "
-        "well's own 99th percentile of them, so that its denominator is 1 % whatever the serum."
+        f"Positive cells of rpc are counted above {top:.4g}, which 1 % of the non-expressing cells exceed without "
+        f"serum (median of {n} well{'s' if n > 1 else ''})."
     )
-    verdict = Verdict.WARN if decide == "rpc" else Verdict.PASS
-    return Check("plate", plate, "rpc-limit", "", "", verdict, message)
+    return Check("plate", plate, "rpc-limit", top, "", Verdict.PASS, message)
 
 
 def _measure_one(one: Opened, gating: Gating, compared: Populations, setting: Setting, against: Against) -> _Told:
@@ -402,14 +407,10 @@ def _reading(one: Opened, told: _Told, compared: Populations, partner: Reading |
         nonexpressing=measured.nonexpressing,
         percent_positive=measured.percent_positive,
         n_cut_out=number_of(told.acquired.cut) if told.acquired else 0,
+        above_expressing=measured.above_expressing,
+        above_nonexpressing=measured.above_nonexpressing,
         slope=measured.slope,
     )
-    if one.well.role is not Role.SECONDARY_ONLY:  # these give the limit; counted above it they would say nothing
-        reading = replace(
-            reading,
-            above_expressing=measured.above_expressing,
-            above_nonexpressing=measured.above_nonexpressing,
-        )
     if compared.nonexpressing:
         return readout.with_shift(reading)
     if one.well.cells == "control":

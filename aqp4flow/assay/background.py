@@ -163,40 +163,33 @@ def _told(plate: str, one: Background, source: str) -> Check:
     return Check("plate", plate, "background", one.delta.value, "", Verdict.PASS, message)
 
 
-def refusals(plate: str, wells: Sequence[Well], settings: Readout) -> list[ConfigError]:
+def refusals(plate: str, wells: Sequence[Well], settings: Readout, comparator: str) -> list[ConfigError]:
     """What the read-outs that were asked for need, and this plate map does not hold."""
     kept = [well for well in wells if not well.excluded]
-    problems = []
+    wanted = []
     if settings.background == "secondary-only" and not any(_without_serum(well) for well in kept):
-        problems.append(
-            ConfigError(
-                "assay.toml: [readout] background",
-                f"'secondary-only', and plate {plate} has no well without serum",
-                "add wells of the role secondary-only, or set background to 'none'",
-            )
-        )
+        wanted.append(("background", "secondary-only", "has no well without serum", "add wells of that role"))
     negatives: dict[float | None, set[str]] = {}
     for well in kept:
         if well.role is Role.NEGATIVE:
             negatives.setdefault(well.dilution, set()).add(well.serum)
     if settings.background == "negative-pool" and max(map(len, negatives.values()), default=0) < 2:
-        problems.append(
-            ConfigError(
-                "assay.toml: [readout] background",
-                f"'negative-pool', and plate {plate} has no dilution with two negative sera",
-                "add negative sera, or set background to 'none'",
-            )
-        )
+        wanted.append(("background", "negative-pool", "has no dilution with two negative sera", "add negative sera"))
+    paired = comparator == "paired-well"
+    tops = [well for well in kept if well.role is Role.SECONDARY_ONLY and (well.cells == "control" or not paired)]
+    if settings.positive_above == "without-serum" and not tops:
+        of_control = " of control cells" if paired else ""
+        wanted.append(("positive_above", "without-serum", f"has no well{of_control} without serum", "add one"))
     if settings.decide == "relative":
         there = {well.dilution for well in kept if well.role is Role.REFERENCE}
-        wanted = {well.dilution for well in kept if well.role in (Role.SAMPLE, Role.NEGATIVE, Role.POSITIVE)}
-        missing = sorted(x for x in wanted - there if x is not None)
+        tested = {well.dilution for well in kept if well.role in (Role.SAMPLE, Role.NEGATIVE, Role.POSITIVE)}
+        missing = ", ".join(f"1:{x:g}" for x in sorted(x for x in tested - there if x is not None))
         if missing:
-            problems.append(
-                ConfigError(
-                    "assay.toml: [readout] decide",
-                    f"'relative', and plate {plate} has no reference at {', '.join(f'1:{x:g}' for x in missing)}",
-                    "run the reference serum at every dilution, or let delta decide",
-                )
-            )
-    return problems
+            hint = "run the reference serum at every dilution"
+            wanted.append(("decide", "relative", f"has no reference at {missing}", hint))
+    return [
+        ConfigError(
+            f"assay.toml: [readout] {key}", f"{value!r}, and plate {plate} {lacks}", f"{hint}, or choose another"
+        )
+        for key, value, lacks, hint in wanted
+    ]

@@ -128,11 +128,16 @@ class Beads(_Table):
 
 
 class Readout(_Table):
-    """[readout]: the statistic called MFI, what is taken off it, and which read-out decides."""
+    """[readout]: the statistic called MFI, what is taken off it, and which read-out decides.
+
+    `positive_above` says which limit positive cells of rpc lie above: the 99th percentile of the non-expressing cells
+    of the well itself, or that of the plate's wells without serum, one for all.
+    """
 
     statistic: Literal["median", "geometric-mean", "mean"] = "median"
     background: Literal["none", "secondary-only", "negative-pool"] = "none"
     decide: Literal["delta", "ratio", "index", "rpc", "relative"] = "delta"
+    positive_above: Literal["own-well", "without-serum"] = "own-well"
 
 
 class Cutoff(_Table):

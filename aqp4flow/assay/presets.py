@@ -128,8 +128,8 @@ _CHIBA_MOG = Preset(
     },
     demands=Demands(antigen=("MOG",)),
     unverified=(
-        "Where a positive cell begins is not at hand: here above what 1 % of the non-expressing cells exceed without "
-        "serum, so that 1.52 need not mean the same.",
+        "Where a positive cell begins is not at hand: here above the 99th percentile of the non-expressing cells beside"
+        " it, so that 1.52 need not mean the same.",
         "An MFI of 6.39 is published beside it; whether that is a delta or a ratio is not at hand, and it is not used.",
         "Dilution and control cells are not set: choose those of the lab.",
     ),

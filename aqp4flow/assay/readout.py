@@ -194,28 +194,28 @@ def _widened(halves: tuple[float, float], n: int, law: Law, terms: Sequence[floa
     return factor * math.hypot(halves[0], between), factor * math.hypot(halves[1], between)
 
 
-_CROWDED = 50.0  # percent: with more of the non-expressing cells above the limit, rpc can never exceed 2
-
-
 def _of_cells(row: Reactivity, group: Sequence[Reading], error: ReplicateError) -> Reactivity:
     """Shares of cells and the slope, which no background touches; and whether replicates tell the error at all."""
-    notes = [] if error.of_delta.df else ["counting-error-only"]
-    if statistics.fmean(r.above_nonexpressing for r in group) > _CROWDED:
-        notes.append("rpc-crowded")
     return replace(
         row,
         percent_positive=statistics.fmean(r.percent_positive for r in group),
         rpc=_rpc(group, error.of_rpc),
         slope=statistics.fmean(r.slope for r in group),
-        notes=tuple(notes),
+        notes=() if error.of_delta.df else ("counting-error-only",),
     )
 
 
+_CROWDED = 50.0  # percent: with more of the non-expressing cells above the limit, rpc could never reach 2
+
+
 def _rpc(group: Sequence[Reading], law: Law) -> Estimate:
-    """Mean percent of expressing over mean percent of non-expressing cells, both above one limit."""
+    """Mean percent of expressing over mean percent of non-expressing cells, both above one limit.
+
+    Unknown where none of the non-expressing cells lies above the limit, or more than half of them do.
+    """
     above = statistics.fmean(r.above_expressing for r in group)
     below = statistics.fmean(r.above_nonexpressing for r in group)
-    if not below > 0:
+    if not 0 < below <= _CROWDED:
         return UNKNOWN
     value, n = above / below, len(group)
     half = Z * math.sqrt(sum(rpc_counting_variance(r) for r in group)) / n
