@@ -15,8 +15,10 @@ from aqp4flow.assay import readout
 from aqp4flow.assay.background import Backgrounds, background_checks, backgrounds, corrected, refusals
 from aqp4flow.assay.definition import Readout
 from aqp4flow.assay.readout import Frame, combine, estimate_of, quotient, value_of
-from aqp4flow.assay.replicates import Law, ReplicateError, fit, replicate_error
+from aqp4flow.assay.replicates import Law, ReplicateError, delta_terms, fit, ratio_terms, replicate_error
 from aqp4flow.assay.replicates import _Set as ReplicateSet
+from aqp4flow.assay.titer import interpolated_titer
+from aqp4flow.cohort.trajectory import by_serum, trajectories
 from aqp4flow.cytometry.gates import Columns
 from aqp4flow.cytometry.measure import Against, Populations, measure, median_with_limits, signal_slope, spread_of
 from aqp4flow.errors import AnalysisError
@@ -25,12 +27,14 @@ from aqp4flow.model import (
     UNKNOWN,
     Calibrated,
     Channel,
+    CutOff,
     Dimension,
     Estimate,
     Reactivity,
     Reading,
     Role,
     Values,
+    Visit,
     Well,
     Z,
 )
@@ -142,6 +146,28 @@ def test_replicates_fit_what_was_planted() -> None:
     assert fit(sets).coefficients == (pytest.approx(0.0025, rel=1e-3), pytest.approx(0.0004, rel=1e-3))
 
 
+def test_what_is_taken_off_leaves_the_errors_of_the_medians_as_they_were() -> None:
+    """1000 and 100 less 500 and 50: level errors weigh (1000/500)^2 + (100/50)^2 = 8, shift errors (900/500)^2."""
+    assert ratio_terms(1000, 100, (500, 50)) == (pytest.approx(3.24), pytest.approx(8))
+    assert ratio_terms(1000, 100) == (pytest.approx(0.81), pytest.approx(2))
+    assert delta_terms(1000, 100) == (810_000, 1_010_000)
+
+
+@pytest.mark.parametrize(("information", "t"), [(1e5, 2.086), (1.0, 2.228), (1e9, 2.021)])
+def test_degrees_of_freedom_lie_between_a_quarter_and_all(information: float, t: float) -> None:
+    """Variance 0.01 known to 1/information, 40 degrees of freedom in all: 2 x 0.01^2 x information is 20; 10; 40."""
+    law = Law((0.01,), ((information,),), 40)
+    assert law.multiplier((1.0,), 0.0) == pytest.approx(t, abs=5e-4)
+
+
+def test_limits_of_a_quotient_take_each_side_by_itself() -> None:
+    """40 (30 to 50) over 80 (76 to 96): the lower limit rests on 16 above, the upper one on 4 below."""
+    found = quotient(Estimate(40, 30, 50), Estimate(80, 76, 96))
+    assert 40 - 80 * found.low == pytest.approx(math.hypot(10, 16 * found.low))
+    assert 80 * found.high - 40 == pytest.approx(math.hypot(10, 4 * found.high))
+    assert not quotient(Estimate(40, 30, 50), Estimate(80, 0, 96)).known
+
+
 def test_relative_and_its_limits_are_fiellers() -> None:
     """40 (30 to 50) over 80 (72 to 88): 50 %; limits solve (40 - 80 r)^2 = 10^2 + 64 r^2.
 
@@ -238,7 +264,45 @@ def test_a_mean_of_beads_units_needs_every_well() -> None:
     row = one(*both)
     assert math.isnan(row.mef_delta)
     assert "mef-delta-undefined" in row.notes
+    assert math.isnan(one(both[0], reading("A02")).mef_delta)
     assert "mef-delta-undefined" not in one(reading()).notes
+
+
+def test_a_background_is_taken_off_in_beads_units_too() -> None:
+    """40 less the 5 of a well without serum; where that has none, nothing is given."""
+    serum = reading(calibrated=Calibrated("MESF", 50, 10, 40))
+    none = blank("H01", 60, 40)
+    known = replace(none, calibrated=Calibrated("MESF", 8, 3, 5))
+    assert one(serum, known, frame=Frame(backgrounds("P", [known], "secondary-only"))).mef_delta == 35
+    assert math.isnan(one(serum, none, frame=Frame(backgrounds("P", [none], "secondary-only"))).mef_delta)
+
+
+def test_control_cells_without_serum_are_no_background() -> None:
+    """In paired wells their median is in the antigen well's shift already."""
+    control = replace(blank("H02", 500, 400), well=replace(blank("H02", 500, 400).well, cells="control"))
+    off = backgrounds("P", [blank("H01", 60, 40), control], "secondary-only")
+    assert off.everywhere is not None
+    assert (off.everywhere.n, off.everywhere.expressing.value) == (1, 60)
+
+
+def test_titer_and_fold_rest_on_the_limits_of_the_read_out_that_is_asked_for() -> None:
+    """An index known within a factor of two beside a ratio known within 2 %: the titer by index is the vaguer one."""
+    wide = [
+        replace(one(reading(bright=b, dilution=d)), index_low=b / 200, index_high=b / 50)
+        for b, d in ((1600, 20.0), (400, 80.0), (120, 320.0))
+    ]
+    cutoffs = np.full(2000, 2.0)
+    spans = []
+    for name in ("index", "ratio"):
+        found = interpolated_titer(wide, CutOff(name, 2.0, "fixed"), cutoffs, 1)
+        assert found is not None
+        spans.append(float(np.std(found.draws[np.isfinite(found.draws)])))
+    assert spans[0] > 3 * spans[1]
+    visit = Visit("PT", "S", "2026-01-01", "M0", True, 0.0)
+    later = Visit("PT", "T", "2026-04-01", "M3", False, 3.0)
+    measured = by_serum([], [wide[0], replace(wide[0], serum="T")])
+    folds = [trajectories([visit, later], measured, name, 1)[1].fold for name in ("index", "ratio")]
+    assert folds[0].high / folds[0].low > 2 * folds[1].high / folds[1].low
 
 
 def test_a_negative_median_of_expressing_cells_has_no_logarithm() -> None:
@@ -288,6 +352,8 @@ def test_wells_without_serum_taken_off_by_hand() -> None:
     assert row.log2_ratio.value == pytest.approx(math.log2(930 / 55))
     up = math.hypot(math.log(940 / 930), math.log(55 / 54), 1 / 55)
     assert row.index_high == pytest.approx(930 / 55 * math.exp(up))
+    down = math.hypot(math.log(930 / 920), math.log(56 / 55), 1 / 55)
+    assert row.index_low == pytest.approx(930 / 55 * math.exp(-down))
     assert [r.delta.value for r in corrected(wells, off)] == [900, -5, 5]
 
 
