@@ -246,11 +246,19 @@ class Reading:
     notes: tuple[str, ...] = ()
     calibrated: Calibrated | None = None
     n_cut_out: int | None = None  # events taken out before anything was counted or measured
+    above_expressing: float = NAN  # percent of each population above the one limit that rpc counts from
+    above_nonexpressing: float = NAN
+    slope: float = NAN  # of the signal on the reporter inside the expressing population
 
     @property
     def usable(self) -> bool:
         """Whether it takes part in what follows: not excluded, and both medians exist."""
         return not self.well.excluded and self.delta.known
+
+    @property
+    def rpc(self) -> float:
+        """Ratio of positive cells: expressing over non-expressing, above one limit; NaN where none lies above."""
+        return self.above_expressing / self.above_nonexpressing if self.above_nonexpressing > 0 else NAN
 
 
 class Status(StrEnum):
@@ -333,7 +341,11 @@ class CutOff:
 
 @dataclass(frozen=True)
 class Reactivity:
-    """One serum at one dilution on one plate: the replicates together."""
+    """One serum at one dilution on one plate: the replicates together.
+
+    `mfi_expressing` and `mfi_nonexpressing` are as measured; every read-out that compares them is of what is left
+    after the background was taken off, where one is.
+    """
 
     plate: str
     serum: str
@@ -351,6 +363,19 @@ class Reactivity:
     status: Status
     flags: tuple[str, ...] = ()
     grade: str = ""
+    index_low: float = NAN
+    index_high: float = NAN
+    log2_ratio: Estimate = UNKNOWN
+    relative_low: float = NAN
+    relative_high: float = NAN
+    percent_positive: float = NAN
+    rpc: Estimate = UNKNOWN
+    z_negative: float = NAN
+    mef_delta: float = NAN
+    slope: float = NAN
+    background_expressing: float = NAN  # taken off both medians before they were compared; NaN: nothing was
+    background_nonexpressing: float = NAN
+    notes: tuple[str, ...] = ()
 
 
 class Bound(StrEnum):

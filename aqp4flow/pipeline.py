@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from aqp4flow.assay import acceptance, readout
+from aqp4flow.assay.background import background_checks, backgrounds, corrected
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.definition import Assay
 from aqp4flow.assay.negatives import Past
+from aqp4flow.assay.presets import plate_checks, preset_checks
+from aqp4flow.assay.readout import Frame
 from aqp4flow.assay.reference import PlateUnits, plate_units
 from aqp4flow.assay.standard import Law, PlateFacts
 from aqp4flow.assay.status import decide
@@ -25,6 +28,7 @@ from aqp4flow.model import (
     Verdict,
     Visit,
 )
+from aqp4flow.plate import Plate
 from aqp4flow.spill import spill_checks
 from aqp4flow.wells import PlateWells
 
@@ -76,7 +80,9 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
 
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
-    rows = readout.combine(wells.readings, error)
+    off = backgrounds(wells.plate.name, wells.readings, assay.readout.background)
+    frame = Frame(off, assay.cutoff.screening_dilution, assay.readout.decide, assay.acceptance.min_negatives)
+    rows = readout.combine(wells.readings, error, frame)
     history = wells.setting.history
     cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives, history)
     rows = decide(rows, cutoffs.deciding, cutoffs.second, assay.cutoff.grades)
@@ -88,13 +94,15 @@ def titrate_plate(wells: PlateWells) -> PlateTiters:
     ]
     titrations = titrate(rows, cutoffs, background, rules)
     if assay.titer.replicates == "separate":
-        titrations = _by_replicate(wells.readings, titrations, cutoffs, error, rules)
-    titrations = [confirmed(titration, assay.titer.least) for titration in titrations]
+        titrations = _by_replicate(wells.readings, titrations, cutoffs, (error, frame), rules)
+    titrations = [confirmed(titration, rows, assay.titer.least) for titration in titrations]
     facts = PlateFacts(cutoffs.delta.value if cutoffs.delta else NAN, error.df > 0)
     units = plate_units(rows, assay.reference, facts, Law(assay.titer.draws, assay.seed.value))
     titrations = [units.titration(titration) for titration in titrations]
-    judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error, wells.checks)
-    checks = acceptance.accept(judged, assay.acceptance) + off_curve_checks(titrations)
+    readings = corrected(wells.readings, off)
+    judged = acceptance.PlateResult(wells.plate.name, readings, rows, cutoffs, error, wells.checks)
+    checks = background_checks(wells.plate.name, off, [row.dilution for row in rows])
+    checks += acceptance.accept(judged, assay.acceptance) + off_curve_checks(titrations)
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), (*checks, *units.checks), units)
 
 
@@ -102,17 +110,20 @@ def _by_replicate(
     readings: Sequence[Reading],
     pooled: Sequence[Titration],
     cutoffs: CutOffs,
-    error: readout.ReplicateError,
+    how: tuple[readout.ReplicateError, Frame],
     rules: Rules,
 ) -> list[Titration]:
-    """The titrations with titers read from each replicate's own series; curves stay those of the pooled series."""
+    """The titrations with titers read from each replicate's own series; curves stay those of the pooled series.
+
+    `how` are the error between wells and the plate's frame, as for the pooled rows.
+    """
     from aqp4flow.assay.replicatetiters import averaged, replicate_series
     from aqp4flow.assay.titration import titrate
 
     parts: dict[str, list[Titration]] = {}
     tested: dict[str, list[Reactivity]] = {}
     for number, series in enumerate(replicate_series(readings), 1):
-        rows = decide(readout.combine(series, error), cutoffs.deciding, cutoffs.second)
+        rows = decide(readout.combine(series, *how), cutoffs.deciding, cutoffs.second)
         # Draws start from a serum's name: those of its replicates must not be the same.
         named = [replace(row, serum=f"{row.serum} {number}") for row in rows]
         for row, found in zip(rows, named, strict=True):
@@ -121,6 +132,15 @@ def _by_replicate(
         for serum in dict.fromkeys(row.serum for row in rows):
             parts.setdefault(serum, []).append(by_name[f"{serum} {number}"])
     return [averaged(one, parts[one.serum], tested[one.serum]) for one in pooled]
+
+
+def about_preset(assay: Assay, plates: Sequence[Plate]) -> list[Check]:
+    """What there is to say of the preset that the definition names: nothing where it names none."""
+    resolved = assay.model_dump()
+    checks = preset_checks(resolved)
+    for plate in plates:
+        checks += plate_checks(plate.name, plate.wells, resolved)
+    return checks
 
 
 # --- titers to patients ---------------------------------------------------------------------------
@@ -132,7 +152,8 @@ def finish(
     """Join titers to visits and gather every check."""
     from aqp4flow.cohort.trajectory import by_serum, trajectories
 
-    checks = [check for plate in plates for check in plate.checks]
+    checks = about_preset(assay, [plate.plate for plate in plates])
+    checks += [check for plate in plates for check in plate.checks]
     cutoffs = {plate.wells.plate.name: plate.cutoffs.delta for plate in titers}
     for plate in plates:
         checks += spill_checks(plate.plate.name, plate.spill, plate.setting, cutoffs.get(plate.plate.name))

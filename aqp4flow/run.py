@@ -25,7 +25,7 @@ from aqp4flow.errors import FcsError, InputError, SheetError, raise_all
 from aqp4flow.fcs import AUTO, FcsFile, read_fcs, wells_said
 from aqp4flow.folder import fresh_folder, may_replace
 from aqp4flow.gating import GateDocument, read_gating
-from aqp4flow.model import Spillover, Visit
+from aqp4flow.model import Check, Spillover, Verdict, Visit
 from aqp4flow.pipeline import StudyResult
 from aqp4flow.plate import Plate, Setting, first_channels, settle
 from aqp4flow.sheet import find_table
@@ -64,8 +64,11 @@ class Study:
 # --- in -------------------------------------------------------------------------------------------
 
 
-def load_study(folder: Path, definition: Path | None = None) -> Study:
-    """Read everything but the events. Raises the first InputError, carrying all others found."""
+def load_study(folder: Path, definition: Path | None = None, preset: str | None = None) -> Study:
+    """Read everything but the events. Raises the first InputError, carrying all others found.
+
+    `preset` is laid under the assay definition, as if it named it.
+    """
     problems: list[InputError] = []
     if not folder.is_dir():
         raise InputError(str(folder), "no such folder", "name a study folder, or a folder of FCS files")
@@ -73,7 +76,7 @@ def load_study(folder: Path, definition: Path | None = None) -> Study:
     definition_path = definition or _definition_of(folder)
     assay = None
     with _collected(problems):
-        assay = read_definition(definition_path)
+        assay = read_definition(definition_path, preset)
     plates, used = [], []
     for plate_folder in plate_folders:
         with _collected(problems):
@@ -247,6 +250,11 @@ def _gates(assay: Assay, definition_path: Path, plate: Plate) -> GateDocument | 
     if source == "auto":
         return None
     return read_gating(definition_path.parent / source.replace("{plate}", plate.name), first_channels(plate))
+
+
+def doubts_of(study: Study) -> list[Check]:
+    """What can be said before the events are read, and is no problem: what departs from a preset, what it lacks."""
+    return [check for check in pipeline.about_preset(study.assay, study.plates) if check.verdict is not Verdict.PASS]
 
 
 # --- the whole way ---------------------------------------------------------------------------------

@@ -78,6 +78,7 @@ WELLS = (
     "percent_positive", "flags", "notes", "mfi_expressing_low", "mfi_expressing_high",
     "mfi_nonexpressing_low", "mfi_nonexpressing_high", "n_cut_out",
     "mef_expressing", "mef_nonexpressing", "mef_delta", "mef_unit",
+    "above_expressing", "above_nonexpressing", "rpc", "slope",
 )  # fmt: skip
 
 
@@ -100,6 +101,7 @@ def _well_row(reading: Reading) -> list[Cell]:
         reading.percent_positive, joined(flags), joined(reading.notes),
         reading.expressing.low, reading.expressing.high, reading.nonexpressing.low, reading.nonexpressing.high,
         reading.n_cut_out, *_calibrated(reading.calibrated),
+        reading.above_expressing, reading.above_nonexpressing, reading.rpc, reading.slope,
     ]  # fmt: skip
 
 
@@ -111,6 +113,9 @@ REACTIVITY = (
     "plate", "serum", "dilution", "n_replicates", "mfi_expressing", "mfi_nonexpressing",
     "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high", "index", "relative",
     "cutoff_delta", "cutoff_ratio", "status", "flags", "role", "grade",
+    "index_low", "index_high", "log2_ratio", "log2_ratio_low", "log2_ratio_high", "relative_low", "relative_high",
+    "percent_positive", "rpc", "rpc_low", "rpc_high", "z_negative", "mef_delta", "slope",
+    "background_expressing", "background_nonexpressing", "notes",
 )  # fmt: skip
 
 
@@ -121,6 +126,9 @@ def reactivity_table(rows: Sequence[Reactivity]) -> Table:
             row.plate, row.serum, row.dilution, row.n_replicates, row.mfi_expressing, row.mfi_nonexpressing,
             *_limits(row.delta), *_limits(row.ratio), row.index, row.relative,
             row.cutoff_delta, row.cutoff_ratio, row.status.value, joined(row.flags), row.role.value, row.grade,
+            row.index_low, row.index_high, *_limits(row.log2_ratio), row.relative_low, row.relative_high,
+            row.percent_positive, *_limits(row.rpc), row.z_negative, row.mef_delta, row.slope,
+            row.background_expressing, row.background_nonexpressing, joined(row.notes),
         ]
         for row in rows
     ]  # fmt: skip

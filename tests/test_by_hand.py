@@ -12,6 +12,7 @@ from aqp4flow import tables
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs, cutoff_draws, frey
 from aqp4flow.assay.definition import Acceptance, CurveSettings, Cutoff
+from aqp4flow.assay.replicates import Law
 from aqp4flow.assay.status import decide
 from aqp4flow.assay.titer import bounded, crossing, endpoint_titer, interpolated_titer
 from aqp4flow.assay.titration import Rules, titrate
@@ -107,12 +108,12 @@ def test_replicate_error_without_replicates_is_unknown() -> None:
 
 
 def test_limits_of_replicates_hold_both_errors() -> None:
-    """Two equal wells: counting half-width / sqrt 2, and t(1) x sd x delta / sqrt 2, added in squares."""
+    """Two wells of delta 900, shift error 5 % known well: counting, and 1.96 x 45, both / sqrt 2, added in squares."""
     pair = [reading("A01"), reading("A02")]
-    error = readout.ReplicateError(0.05, 1, 5.0)
+    known = Law((0.05**2, 0.0), ((1e20, 0.0), (0.0, 1e20)), 10_000)
     counting = (pair[0].delta.high - 900) / math.sqrt(2)
-    between = 12.7062 * 0.05 * 900 / math.sqrt(2)
-    found = readout.combine(pair, error)[0].delta
+    between = 1.959964 * 0.05 * 900 / math.sqrt(2)
+    found = readout.combine(pair, readout.ReplicateError(0.05, 10_000, 5.0, known))[0].delta
     assert found.high == pytest.approx(900 + math.hypot(counting, between), rel=1e-5)
 
 

@@ -20,7 +20,7 @@ from aqp4flow.assay.definition import Acceptance, CurveSettings
 from aqp4flow.assay.negatives import Past
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.replicatetiters import averaged, replicate_series
-from aqp4flow.assay.titration import Rules, confirmed, titrate
+from aqp4flow.assay.titration import Rules, titrate
 from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Titer, Titration, Well
 from test_by_hand import reading, row
 
@@ -178,13 +178,6 @@ def test_replicates_part_by_name_or_by_order() -> None:
     assert [[r.well.name for r in part] for part in replicate_series(named)] == [["A01"], ["A02", "A03"]]
     bare = [reading("A01"), reading("A02"), reading("A03", dilution=80.0)]
     assert [[r.well.name for r in part] for part in replicate_series(bare)] == [["A01", "A03"], ["A02"]]
-
-
-def test_an_endpoint_below_the_least_does_not_confirm() -> None:
-    assert confirmed(titration(40), 80).flags == ("below-least",)
-    assert confirmed(titration(80), 80).flags == ()
-    assert confirmed(titration(80, "<"), 80).flags == ("below-least",)
-    assert confirmed(titration(40), None).flags == ()
 
 
 def test_draws_of_replicates_are_not_the_same_draws() -> None:

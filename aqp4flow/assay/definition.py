@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from aqp4flow.assay.presets import laid_under, preset_of
 from aqp4flow.errors import ConfigError
 from aqp4flow.model import Channel, ScaleName
 from aqp4flow.sheet import nearest
@@ -26,12 +27,16 @@ class _Table(BaseModel):
 
 
 class Identity(_Table):
-    """[assay]: what is measured. Isoforms are never pooled, so `antigen` has no default."""
+    """[assay]: what is measured. Isoforms are never pooled, so `antigen` has no default.
+
+    `preset` names published settings that were laid under the lab's own (see assay.presets).
+    """
 
     name: Text = "live cell-based assay"
     version: Text = "1"
     antigen: Text
     comparator: Literal["same-well", "paired-well"] = "same-well"
+    preset: Text | None = None
 
 
 class Channels(_Table):
@@ -123,10 +128,16 @@ class Beads(_Table):
 
 
 class Readout(_Table):
-    """[readout]: the statistic called MFI, and which shift decides."""
+    """[readout]: the statistic called MFI, what is taken off it, and which read-out decides.
+
+    `positive_above` says which limit positive cells of rpc lie above: the 99th percentile of the non-expressing cells
+    of the well itself, or that of the plate's wells without serum, one for all.
+    """
 
     statistic: Literal["median", "geometric-mean", "mean"] = "median"
-    decide: Literal["delta", "ratio", "index"] = "delta"
+    background: Literal["none", "secondary-only", "negative-pool"] = "none"
+    decide: Literal["delta", "ratio", "index", "rpc", "relative"] = "delta"
+    positive_above: Literal["own-well", "without-serum"] = "own-well"
 
 
 #: Read-outs that can meet a cut-off.
@@ -227,8 +238,8 @@ class Cutoff(_Table):
 class TiterSettings(_Table):
     """[titer]: how replicates make one titer, what confirms a serum, how many draws describe a titer's error.
 
-    `pooled`: one series of the replicates' means; `separate`: a titer a replicate, averaged on the log scale. `least`
-    is the endpoint a serum must reach to count as confirmed.
+    `pooled`: one series of the replicates' means; `separate`: a titer a replicate, averaged on the log scale. A
+    serum that is positive, yet with an endpoint below `least`, is not confirmed and flagged.
     """
 
     replicates: Literal["pooled", "separate"] = "pooled"
@@ -426,8 +437,11 @@ class Assay(_Table):
         return self
 
 
-def read_definition(path: Path) -> Assay:
-    """Read assay.toml; raises ConfigError that carries every problem found."""
+def read_definition(path: Path, preset: str | None = None) -> Assay:
+    """Read assay.toml, a preset laid under it where the file or `preset` names one.
+
+    Raises ConfigError that carries every problem found.
+    """
     where = path.name
     try:
         raw = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
@@ -437,12 +451,25 @@ def read_definition(path: Path) -> Assay:
         raise ConfigError(where, "not UTF-8 text", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(where, f"not TOML: {error}", "texts stand in quotes, one key a line") from None
+    named = _preset_named(raw, preset, where)
+    if named is not None:
+        raw = laid_under(raw, preset_of(named, f"{where}: [assay] preset" if preset is None else "--preset"))
     try:
         return Assay.model_validate(raw)
     except ValidationError as error:
         problems = [_problem(where, dict(detail)) for detail in error.errors()]
         problems[0].others = tuple(problems[1:])
         raise problems[0] from None
+
+
+def _preset_named(raw: dict[str, Any], asked: str | None, where: str) -> str | None:
+    """The preset that the file names, or the one asked for beside it; raises ConfigError when these are two."""
+    table = raw.get("assay")
+    own = table.get("preset") if isinstance(table, dict) else None
+    if asked is not None and own not in (None, asked):
+        hint = "take one of them away"
+        raise ConfigError(f"{where}: [assay] preset", f"is {own!r}, and --preset asks for {asked!r}", hint)
+    return asked if asked is not None else own if isinstance(own, str) else None
 
 
 _DEMANDED = {

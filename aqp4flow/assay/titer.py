@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.assay.readout import value_of
+from aqp4flow.assay.readout import estimate_of, value_of
 from aqp4flow.model import NAN, Bound, CutOff, Estimate, Reactivity, Status, Titer, Z, log2_quantile
 
 Draws = NDArray[np.float64]
@@ -76,15 +76,11 @@ def interpolated_titer(series: Sequence[Reactivity], cutoff: CutOff, cutoffs: Dr
     log_dilution = np.log2([row.dilution for row in rows])
     values = np.array([[value_of(row, cutoff.readout) for row in rows]])
     point = float(crossing(log_dilution, values, np.array([cutoff.value]))[0])
-    errors = np.array([_standard_error(_estimate(row, cutoff.readout)) for row in rows])
+    errors = np.array([_standard_error(estimate_of(row, cutoff.readout)) for row in rows])
     name = zlib.crc32(f"{rows[0].plate}/{rows[0].serum}".encode())
     noise = np.random.default_rng([seed, name]).standard_normal((len(cutoffs), len(rows)))
     draws = crossing(log_dilution, values + errors * noise, cutoffs)
     return Interpolated(bounded(point, draws, rows[0].dilution, rows[-1].dilution), draws)
-
-
-def _estimate(row: Reactivity, readout: str) -> Estimate:
-    return row.delta if readout == "delta" else row.ratio
 
 
 def _standard_error(estimate: Estimate) -> float:

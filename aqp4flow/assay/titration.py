@@ -13,7 +13,7 @@ from aqp4flow.assay.cutoff import CutOffs, cutoff_draws
 from aqp4flow.assay.definition import CurveSettings
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.titer import Draws, endpoint_titer, interpolated_titer
-from aqp4flow.model import Bound, Curve, Estimate, Reactivity, Reading, Titer, Titration, Z
+from aqp4flow.model import Bound, Curve, Estimate, Reactivity, Reading, Status, Titer, Titration, Z
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Rules:
     curve: CurveSettings
     draws: int
     seed: int
+    least: float | None = None
 
 
 def titrate(
@@ -79,12 +80,15 @@ def _titration(
     )
 
 
-def confirmed(titration: Titration, least: float | None) -> Titration:
-    """The titration, flagged where its endpoint does not reach the least that confirms a serum."""
+def confirmed(titration: Titration, rows: Sequence[Reactivity], least: float | None) -> Titration:
+    """The titration, flagged where the serum is positive and its endpoint not known to be at least `least`."""
     endpoint = titration.endpoint
-    if least is None or endpoint is None or (endpoint.bound is not Bound.BELOW and endpoint.value >= least):
+    positive = any(row.serum == titration.serum and row.status is Status.POSITIVE for row in rows)
+    if least is None or endpoint is None or not positive:
         return titration
-    return replace(titration, flags=(*titration.flags, "below-least"))
+    if endpoint.bound is not Bound.BELOW and endpoint.value >= least:
+        return titration
+    return replace(titration, flags=(*titration.flags, "not-confirmed"))
 
 
 def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> list[str]:

@@ -123,7 +123,7 @@ def _shift(rows: Sequence[Reactivity], quantity: str, seed: int) -> Quantity | N
 
 def _estimate(row: Reactivity, quantity: str) -> Estimate:
     if quantity == "index":
-        return Estimate(row.index, row.ratio.low, row.ratio.high)
+        return Estimate(row.index, row.index_low, row.index_high)
     return row.delta if quantity == "delta" else row.ratio
 
 

@@ -318,8 +318,10 @@ def _methods(result: StudyResult) -> list[str]:
         f"{result.plates[0].setting.signal if result.plates else ''} on the compensated linear scale"
         + (f"; the reporter is {channels.reporter}." if channels and channels.reporter else "."),
         f"Gates ({gates}) were {source}; they stand in {file}{' as GatingML 2.0' if file == 'gates.xml' else ''}.",
-        "Delta is the MFI of expressing less that of non-expressing cells; limits are 95 % and hold counting error "
-        "(order statistics) and the replicate error of the plate.",
+        "Delta is the MFI of expressing less that of non-expressing cells"
+        + _BACKGROUND[assay.readout.background]
+        + "; limits are 95 % and hold counting error (order statistics) and the replicate error of the plate.",
+        *_preset_methods(result),
         *_bead_methods(result),
         *_unit_methods(result),
         f"Cut-offs by rule: {cutoffs}." if cutoffs else "No cut-off: the checks say why.",
@@ -336,6 +338,19 @@ def _cutoff_words(cutoff: CutOff) -> str:
     if cutoff.false_positives.known:
         words.append(f"false positives {percent(cutoff.false_positives)}")
     return f"{cutoff.readout} {'≥' if cutoff.fixed else '>'} {cutoff.value:.4g} ({', '.join(words)})"
+
+
+_BACKGROUND = {
+    "none": "",
+    "secondary-only": ", both less what they are in wells without serum",
+    "negative-pool": ", both less their mean over the negative sera at the same dilution",
+}
+
+
+def _preset_methods(result: StudyResult) -> list[str]:
+    about = [check for check in result.checks if check.check == "preset"]
+    changed = sum(check.check == "preset-changed" for check in result.checks)
+    return [f"{check.message} {changed} of its settings were changed (see the checks)." for check in about]
 
 
 def _bead_methods(result: StudyResult) -> list[str]:
