@@ -29,6 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+Named = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME", help="Published settings laid under the assay definition.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -83,6 +86,7 @@ def simulate(
 def check(
     study: Annotated[Path, typer.Argument(help="A study folder, or one plate's folder.")],
     assay: Annotated[Path | None, typer.Option(help="The assay definition, when it lies elsewhere.")] = None,
+    preset: Named = None,
     as_json: Json = False,
 ) -> None:
     """List everything that is wrong with a study before a number is made, all of it at once."""
@@ -91,7 +95,7 @@ def check(
     problems: tuple[InputError, ...] = ()
     loaded = None
     try:
-        loaded = door.load_study(study, assay)
+        loaded = door.load_study(study, assay, preset)
     except InputError as first:
         problems = (first, *first.others)
     if as_json:
@@ -109,6 +113,8 @@ def check(
         for plate in loaded.plates:
             if plate.unlisted:
                 typer.echo(f"{plate.name}: the plate map does not name {', '.join(plate.unlisted)}")
+        for doubt in door.doubts_of(loaded):
+            typer.echo(f"{doubt.subject}: {doubt.message}")
 
 
 @app.command()
@@ -116,6 +122,7 @@ def run(
     study: Annotated[Path, typer.Argument(help="A study folder, or one plate's folder.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Results folder (STUDY/results).")] = None,
     assay: Annotated[Path | None, typer.Option(help="The assay definition, when it lies elsewhere.")] = None,
+    preset: Named = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after a stage: wells.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -124,10 +131,29 @@ def run(
         raise typer.BadParameter(f"{until!r} is not a stage to stop after; wells is", param_hint="--until")
     from aqp4flow import run as door
 
-    loaded = door.load_study(study, assay)
+    loaded = door.load_study(study, assay, preset)
     results = out or (study / "results" if (study / "plates").is_dir() else Path(f"results-{study.resolve().name}"))
     result = door.run_study(loaded, results, until, _say)
     _finished(result, results, as_json)
+
+
+@app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Print this one's assay.toml.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List published settings by name, or spell one out as an assay.toml."""
+    from aqp4flow.assay.presets import PRESETS, facts, preset_of, toml_of
+
+    if name is not None:
+        chosen = preset_of(name, "aqp4flow presets")
+        text = json.dumps(facts(chosen), ensure_ascii=False, indent=2) if as_json else toml_of(chosen).rstrip("\n")
+        typer.echo(text)
+    elif as_json:
+        typer.echo(json.dumps({"presets": [facts(one) for one in PRESETS.values()]}, ensure_ascii=False, indent=2))
+    else:
+        for one in PRESETS.values():
+            typer.echo(f"{one.name:15} {one.line}")
 
 
 class Encoding(StrEnum):
@@ -246,6 +272,31 @@ def beads(
         typer.echo(f"detector at {setting}")
         for line in beadfile.lines(found):
             typer.echo(line)
+
+
+@app.command()
+def validate(
+    results: Annotated[list[Path], typer.Argument(help="Results folders of one assay.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The validation folder to write.")],
+    assay: Annotated[Path | None, typer.Option(help="An assay definition whose goals count, not the runs'.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show from results folders how precise and linear the assay is, what it detects, what it carries over."""
+    from aqp4flow import validate as door
+
+    whole = door.validate(results, out, assay, _say)
+    if as_json:
+        typer.echo(json.dumps(door.facts(whole, out), ensure_ascii=False, indent=2))
+    else:
+        typer.echo(f"page     {out / 'validation.html'}")
+    for sentence in whole.missing:
+        _say(sentence)
+    for goal in whole.goals:
+        if not goal.met:
+            typer.echo(f"{goal.name} {goal.limit:g}: not met. {goal.message}", err=True)
+    if not whole.met:
+        typer.echo("a goal that was set is not met: the validation is written and says so", err=True)
+        raise typer.Exit(EXIT_UNFIT)
 
 
 gates = typer.Typer(help="Gates out to other programs, and in from them.", no_args_is_help=True, rich_markup_mode=None)

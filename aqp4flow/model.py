@@ -246,11 +246,19 @@ class Reading:
     notes: tuple[str, ...] = ()
     calibrated: Calibrated | None = None
     n_cut_out: int | None = None  # events taken out before anything was counted or measured
+    above_expressing: float = NAN  # percent of each population above the one limit that rpc counts from
+    above_nonexpressing: float = NAN
+    slope: float = NAN  # of the signal on the reporter inside the expressing population
 
     @property
     def usable(self) -> bool:
         """Whether it takes part in what follows: not excluded, and both medians exist."""
         return not self.well.excluded and self.delta.known
+
+    @property
+    def rpc(self) -> float:
+        """Ratio of positive cells: expressing over non-expressing, above one limit; NaN where none lies above."""
+        return self.above_expressing / self.above_nonexpressing if self.above_nonexpressing > 0 else NAN
 
 
 class Status(StrEnum):
@@ -333,7 +341,11 @@ class CutOff:
 
 @dataclass(frozen=True)
 class Reactivity:
-    """One serum at one dilution on one plate: the replicates together."""
+    """One serum at one dilution on one plate: the replicates together.
+
+    `mfi_expressing` and `mfi_nonexpressing` are as measured; every read-out that compares them is of what is left
+    after the background was taken off, where one is.
+    """
 
     plate: str
     serum: str
@@ -351,6 +363,19 @@ class Reactivity:
     status: Status
     flags: tuple[str, ...] = ()
     grade: str = ""
+    index_low: float = NAN
+    index_high: float = NAN
+    log2_ratio: Estimate = UNKNOWN
+    relative_low: float = NAN
+    relative_high: float = NAN
+    percent_positive: float = NAN
+    rpc: Estimate = UNKNOWN
+    z_negative: float = NAN
+    mef_delta: float = NAN
+    slope: float = NAN
+    background_expressing: float = NAN  # taken off both medians before they were compared; NaN: nothing was
+    background_nonexpressing: float = NAN
+    notes: tuple[str, ...] = ()
 
 
 class Bound(StrEnum):
@@ -410,20 +435,56 @@ def mean_bound(bounds: Sequence[Bound]) -> Bound | None:
     return next((bound for bound in bounds if bound is not Bound.EXACT), Bound.EXACT)
 
 
+@dataclass(frozen=True, eq=False)
+class CurveLaw:
+    """The error of a curve's parameters as the fit sees them: b, ln t, ln m[, ln h[, ln g]].
+
+    `parameters` (k,), their `covariance` (k, k) and `limits` (k, 2); `df` points beyond the parameters.
+    """
+
+    parameters: Values
+    covariance: Values
+    limits: Values
+    df: int
+
+
+@dataclass(frozen=True)
+class OffCurve:
+    """A dilution that lies off the curve of the others by `factor`: what it reads and what they expect of it."""
+
+    dilution: float
+    reading: float
+    expected: float
+    factor: float
+    midpoint_with: Estimate
+    midpoint_without: Estimate
+    left_out: bool
+
+
 @dataclass(frozen=True)
 class Curve:
-    """A fitted dilution curve: `midpoint` in dilutions, its limits, the model's name and parameters."""
+    """A fitted dilution curve: `midpoint` in dilutions, its limits, the model's name and natural parameters.
+
+    `residual_sd` is on the scale that `weights` names, `relative_sd` always relative (see assay.bindingmodel.Scale).
+    """
 
     model: str
     midpoint: Estimate
     parameters: Mapping[str, float]
     residual_sd: float
     flags: tuple[str, ...] = ()
+    law: CurveLaw | None = field(default=None, repr=False, compare=False)
+    relative_sd: float = NAN
+    weights: str = "1/y2"
+    off: OffCurve | None = None
 
 
 @dataclass(frozen=True)
 class Titration:
-    """One serum on one plate. `draws` are log2 titers over the error's law, for folds (see assay.titer)."""
+    """One serum on one plate. `draws` are log2 titers over the error's law, for folds (see assay.titer).
+
+    `units` are those of the plate's `reference` serum, called `unit`; None without one. `parallel` is yes, no or empty.
+    """
 
     plate: str
     serum: str
@@ -435,6 +496,11 @@ class Titration:
     curve: Curve | None
     flags: tuple[str, ...] = ()
     draws: Values | None = field(default=None, repr=False, compare=False)
+    units: Titer | None = None
+    unit_draws: Values | None = field(default=None, repr=False, compare=False)
+    parallel: str = ""
+    unit: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -461,6 +527,7 @@ class TrajectoryPoint:
     fold: Titer | None
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    units: Titer | None = None
 
 
 class Verdict(StrEnum):
@@ -482,3 +549,75 @@ class Check:
     limit: str
     verdict: Verdict
     message: str
+
+
+@dataclass(frozen=True)
+class Imprecision:
+    """How far repeated measurements of one material lie apart; coefficients of variation in percent.
+
+    `within` is that of single wells (for a titer: of single dilution series) on one plate, `between` what plates add,
+    `total` both. `dilution` is NaN for a titer and for the row `pooled` over materials. `replicates` is how many wells
+    a reported value of a patient's serum averages; the reference change values, factors, are for such values.
+    """
+
+    quantity: str
+    material: str
+    role: str
+    dilution: float
+    n: int
+    plates: int
+    mean: float
+    within: Estimate = UNKNOWN
+    within_df: int = 0
+    between: Estimate = UNKNOWN
+    between_df: int = 0
+    total: Estimate = UNKNOWN
+    total_df: float = NAN
+    replicates: int = 1
+    rcv_one_plate: Estimate = UNKNOWN
+    rcv_two_plates: Estimate = UNKNOWN
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReferenceChange:
+    """The factor that a change must exceed (up, or its inverse down), and whether it was measured or is assumed."""
+
+    fold: float
+    measured: bool
+    why: str
+
+
+#: The material of the rows that hold all materials together.
+POOLED = "pooled"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A study's own precision; `assumed` is the change that counts where it is not known.
+
+    Known means: from at least `min_df` degrees of freedom.
+    """
+
+    rows: tuple[Imprecision, ...] = ()
+    assumed: float = 2.0
+    min_df: int = 4
+
+    def change(self, quantity: str, same_plate: bool) -> ReferenceChange:
+        """What a change of a quantity must exceed between two visits, on one plate or on two.
+
+        A measured value of too few degrees of freedom may widen the assumed one and never narrows it.
+        """
+        row = next((row for row in self.rows if row.quantity == quantity and row.material == POOLED), None)
+        found, df = UNKNOWN, 0
+        if row is not None:
+            found = row.rcv_one_plate if same_plate else row.rcv_two_plates
+            df = row.within_df if same_plate else row.between_df
+        if found.known and df >= self.min_df:
+            return ReferenceChange(found.value, True, f"measured, {df} degrees of freedom")
+        wanted = f"{self.min_df} degrees of freedom are wanted"
+        if not found.known:
+            return ReferenceChange(self.assumed, False, "an assumption: nothing was measured twice")
+        if found.value > self.assumed:
+            return ReferenceChange(found.value, False, f"measured with {df} only ({wanted}), and above the assumption")
+        return ReferenceChange(self.assumed, False, f"an assumption: {df} degrees of freedom were measured, {wanted}")

@@ -7,13 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from aqp4flow.assay import acceptance, readout
+from aqp4flow.assay.background import background_checks, backgrounds, corrected
 from aqp4flow.assay.cutoff import CutOffs, cut_offs
 from aqp4flow.assay.declared import declared_checks, error_or_declared
 from aqp4flow.assay.definition import Assay
 from aqp4flow.assay.negatives import Past
+from aqp4flow.assay.presets import plate_checks, preset_checks
+from aqp4flow.assay.readout import Frame
+from aqp4flow.assay.reference import PlateUnits, plate_units
+from aqp4flow.assay.standard import Law, PlateFacts
 from aqp4flow.assay.status import decide
 from aqp4flow.model import (
+    NAN,
     Check,
+    Precision,
     Reactivity,
     Reading,
     Role,
@@ -22,6 +29,7 @@ from aqp4flow.model import (
     Verdict,
     Visit,
 )
+from aqp4flow.plate import Plate
 from aqp4flow.spill import spill_checks
 from aqp4flow.wells import PlateWells
 
@@ -38,6 +46,7 @@ class PlateTiters:
     rows: tuple[Reactivity, ...]
     titrations: tuple[Titration, ...]
     checks: tuple[Check, ...]
+    units: PlateUnits
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class StudyResult:
     titers: tuple[PlateTiters, ...] = ()
     trajectories: tuple[TrajectoryPoint, ...] = ()
     checks: tuple[Check, ...] = field(default=())
+    precision: Precision = field(default=Precision())
 
     @property
     def fit(self) -> bool:
@@ -66,31 +76,38 @@ class StudyResult:
 
 def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     """Replicates together, cut-off, status, titers and the plate's acceptance; `curves` False fits none."""
+    from aqp4flow.assay.curve import off_curve_checks
     from aqp4flow.assay.titration import Rules, confirmed, titrate
 
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
+    off = backgrounds(wells.plate.name, wells.readings, assay.readout.background)
+    frame = Frame(off, assay.cutoff.screening_dilution, assay.readout.decide, assay.acceptance.min_negatives)
     known = error_or_declared(error, assay.titer.well_cv)
-    rows = readout.combine(wells.readings, known)
+    rows = readout.combine(wells.readings, known, frame)
     history = wells.setting.history
     cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives, history)
     rows = decide(rows, cutoffs.deciding, cutoffs.second, assay.cutoff.grades)
-    model = assay.curve.model if curves else ""
-    rules = Rules(assay.readout.decide, model, assay.titer.draws, assay.seed.value)
+    rules = Rules(assay.readout.decide, assay.curve if curves else None, assay.titer.draws, assay.seed.value)
     background = [
-        reading.expressing.value
+        reading
         for reading in wells.readings
         if reading.well.role is Role.SECONDARY_ONLY and reading.usable and reading.well.cells != "control"
     ]
     titrations = titrate(rows, cutoffs, background, rules)
     if assay.titer.replicates == "separate":
-        titrations = _by_replicate(wells.readings, titrations, cutoffs, known, rules)
-    titrations = [confirmed(titration, assay.titer.least) for titration in titrations]
+        titrations = _by_replicate(wells.readings, titrations, cutoffs, (known, frame), rules)
+    titrations = [confirmed(titration, rows, assay.titer.least) for titration in titrations]
     titrations = [titration if known.df else _counting_only(titration) for titration in titrations]
-    judged = acceptance.PlateResult(wells.plate.name, wells.readings, rows, cutoffs, error, wells.checks)
-    checks = acceptance.accept(judged, assay.acceptance)
+    facts = PlateFacts(cutoffs.delta.value if cutoffs.delta else NAN, known.df > 0)
+    units = plate_units(rows, assay.reference, facts, Law(assay.titer.draws, assay.seed.value))
+    titrations = [units.titration(titration) for titration in titrations]
+    readings = corrected(wells.readings, off)
+    judged = acceptance.PlateResult(wells.plate.name, readings, rows, cutoffs, error, wells.checks)
+    checks = background_checks(wells.plate.name, off, [row.dilution for row in rows])
+    checks += acceptance.accept(judged, assay.acceptance) + off_curve_checks(titrations)
     checks += declared_checks(wells.plate.name, error, assay.titer.well_cv)
-    return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), tuple(checks))
+    return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), (*checks, *units.checks), units)
 
 
 def _counting_only(titration: Titration) -> Titration:
@@ -104,17 +121,20 @@ def _by_replicate(
     readings: Sequence[Reading],
     pooled: Sequence[Titration],
     cutoffs: CutOffs,
-    error: readout.ReplicateError,
+    how: tuple[readout.ReplicateError, Frame],
     rules: Rules,
 ) -> list[Titration]:
-    """The titrations with titers read from each replicate's own series; curves stay those of the pooled series."""
+    """The titrations with titers read from each replicate's own series; curves stay those of the pooled series.
+
+    `how` are the error between wells and the plate's frame, as for the pooled rows.
+    """
     from aqp4flow.assay.replicatetiters import averaged, replicate_series
     from aqp4flow.assay.titration import titrate
 
     parts: dict[str, list[Titration]] = {}
     tested: dict[str, list[Reactivity]] = {}
     for number, series in enumerate(replicate_series(readings), 1):
-        rows = decide(readout.combine(series, error), cutoffs.deciding, cutoffs.second)
+        rows = decide(readout.combine(series, *how), cutoffs.deciding, cutoffs.second)
         # Draws start from a serum's name: those of its replicates must not be the same.
         named = [replace(row, serum=f"{row.serum} {number}") for row in rows]
         for row, found in zip(rows, named, strict=True):
@@ -123,6 +143,15 @@ def _by_replicate(
         for serum in dict.fromkeys(row.serum for row in rows):
             parts.setdefault(serum, []).append(by_name[f"{serum} {number}"])
     return [averaged(one, parts[one.serum], tested[one.serum]) for one in pooled]
+
+
+def about_preset(assay: Assay, plates: Sequence[Plate]) -> list[Check]:
+    """What there is to say of the preset that the definition names: nothing where it names none."""
+    resolved = assay.model_dump()
+    checks = preset_checks(resolved)
+    for plate in plates:
+        checks += plate_checks(plate.name, plate.wells, resolved)
+    return checks
 
 
 # --- titers to patients ---------------------------------------------------------------------------
@@ -134,7 +163,8 @@ def finish(
     """Join titers to visits and gather every check."""
     from aqp4flow.cohort.trajectory import by_serum, trajectories
 
-    checks = [check for plate in plates for check in plate.checks]
+    checks = about_preset(assay, [plate.plate for plate in plates])
+    checks += [check for plate in plates for check in plate.checks]
     cutoffs = {plate.wells.plate.name: plate.cutoffs.delta for plate in titers}
     for plate in plates:
         checks += spill_checks(plate.plate.name, plate.spill, plate.setting, cutoffs.get(plate.plate.name))
@@ -147,7 +177,21 @@ def finish(
         measured = by_serum(titrations, rows)
         points = trajectories(visits, measured, assay.trajectory.quantity, assay.seed.value)
         checks += _visit_checks(points, titrations)
-    return StudyResult(assay, tuple(plates), tuple(titers), tuple(points), tuple(checks))
+    precision = Precision(assumed=assay.precision.rcv, min_df=assay.precision.min_df)
+    if titers:
+        precision, check = _precision(assay, titers)
+        checks.append(check)
+    return StudyResult(assay, tuple(plates), tuple(titers), tuple(points), tuple(checks), precision)
+
+
+def _precision(assay: Assay, titers: Sequence[PlateTiters]) -> tuple[Precision, Check]:
+    """The study's own precision from whatever was measured more than once."""
+    from aqp4flow.assay.precision import observations, precision, precision_check
+
+    readings = [reading for plate in titers for reading in plate.wells.readings]
+    found = observations(readings, [titration for plate in titers for titration in plate.titrations])
+    measured = precision(found, assay.precision)
+    return measured, precision_check(measured, assay.trajectory.quantity, len(titers))
 
 
 def _control_charts(titers: Sequence[PlateTiters]) -> list[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aqp4flow.assay.background import refusals
 from aqp4flow.assay.definition import Assay, resolve_channel
 from aqp4flow.assay.negatives import Past
 from aqp4flow.cytometry.beadlot import for_channel
@@ -88,6 +89,7 @@ def settle(
             gating = gating_of(gates, readable, assay, controls)
         except InputError as problem:
             problems += [problem, *problem.others]
+    problems += refusals(plate.name, plate.wells, assay.readout, assay.assay.comparator)
     names = [channel.name for channel in there]
     if matrix is not None and not set(matrix.channels) <= set(names):
         missing = ", ".join(name for name in matrix.channels if name not in names)

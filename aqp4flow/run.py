@@ -5,11 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 import platform
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,10 +21,11 @@ from aqp4flow.cohort.visits import read_visits
 from aqp4flow.cytometry.beadlot import read_lot
 from aqp4flow.cytometry.beads import Assigned
 from aqp4flow.cytometry.compensation import read_matrix
-from aqp4flow.errors import FcsError, InputError, SheetError, StorageError, raise_all
+from aqp4flow.errors import FcsError, InputError, SheetError, raise_all
 from aqp4flow.fcs import AUTO, FcsFile, read_fcs, wells_said
+from aqp4flow.folder import fresh_folder, may_replace
 from aqp4flow.gating import GateDocument, read_gating
-from aqp4flow.model import Spillover, Visit
+from aqp4flow.model import Check, Spillover, Verdict, Visit
 from aqp4flow.pipeline import StudyResult
 from aqp4flow.plate import Plate, Setting, first_channels, settle
 from aqp4flow.sheet import find_table
@@ -66,8 +64,11 @@ class Study:
 # --- in -------------------------------------------------------------------------------------------
 
 
-def load_study(folder: Path, definition: Path | None = None) -> Study:
-    """Read everything but the events. Raises the first InputError, carrying all others found."""
+def load_study(folder: Path, definition: Path | None = None, preset: str | None = None) -> Study:
+    """Read everything but the events. Raises the first InputError, carrying all others found.
+
+    `preset` is laid under the assay definition, as if it named it.
+    """
     problems: list[InputError] = []
     if not folder.is_dir():
         raise InputError(str(folder), "no such folder", "name a study folder, or a folder of FCS files")
@@ -75,7 +76,7 @@ def load_study(folder: Path, definition: Path | None = None) -> Study:
     definition_path = definition or _definition_of(folder)
     assay = None
     with _collected(problems):
-        assay = read_definition(definition_path)
+        assay = read_definition(definition_path, preset)
     plates, used = [], []
     for plate_folder in plate_folders:
         with _collected(problems):
@@ -251,6 +252,11 @@ def _gates(assay: Assay, definition_path: Path, plate: Plate) -> GateDocument | 
     return read_gating(definition_path.parent / source.replace("{plate}", plate.name), first_channels(plate))
 
 
+def doubts_of(study: Study) -> list[Check]:
+    """What can be said before the events are read, and is no problem: what departs from a preset, what it lacks."""
+    return [check for check in pipeline.about_preset(study.assay, study.plates) if check.verdict is not Verdict.PASS]
+
+
 # --- the whole way ---------------------------------------------------------------------------------
 
 
@@ -259,14 +265,14 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
 
     The folder appears when it is whole: everything is written beside it first, then put in its place.
     """
-    _may_replace(out)
+    may_replace(out)
     plates = [
         measure_plate(plate, setting, progress) for plate, setting in zip(study.plates, study.settings, strict=True)
     ]
     titers = [] if until == "wells" else [pipeline.titrate_plate(plate) for plate in plates]
     result = pipeline.finish(study.assay, plates, titers, study.visits)
     texts = _tables_of(result)
-    with _fresh_folder(out) as folder:
+    with fresh_folder(out) as folder:
         for name, text in texts.items():
             _write(folder / name, text.encode())
         for plate in plates:
@@ -297,6 +303,12 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
             tables.cutoffs_table([(t.wells.plate.name, c) for t in result.titers for c in t.cutoffs.criteria])
         )
         texts["titers.csv"] = tables.to_csv(tables.titers_table([x for t in result.titers for x in t.titrations]))
+    references = [t.units.reference for t in result.titers if t.units.reference]
+    if references:
+        texts["standards.csv"] = tables.to_csv(tables.standards_table(references))
+        beside = [one for t in result.titers for one in t.units.parallel]
+        texts["parallelism.csv"] = tables.to_csv(tables.parallelism_table(beside))
+        texts["precision.csv"] = tables.to_csv(tables.precision_table(result.precision.rows))
     spreads = [(p.plate.name, *p.spill.spreading) for p in result.plates if p.spill.spreading]
     if spreads:
         texts["spreading.csv"] = tables.to_csv(tables.spreading_table(spreads))
@@ -326,39 +338,6 @@ def _write_pictures(folder: Path, result: StudyResult) -> None:
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-
-
-# --- out: whole or not at all ----------------------------------------------------------------------
-
-
-def _may_replace(out: Path) -> None:
-    """An earlier results folder may be replaced; anything else that is there may not."""
-    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise StorageError(str(out), "the folder is not empty and not a results folder", "name another with -o")
-    if out.exists() and not out.is_dir():
-        raise StorageError(str(out), "is a file, not a folder", "name another with -o")
-
-
-@contextmanager
-def _fresh_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place at the end, and vanishes if anything goes wrong."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise StorageError(str(out.parent), f"cannot be written: {error.strerror}", "name another with -o") from None
-    try:
-        yield work
-        work.chmod(0o755)
-        old = out.with_name(f".{out.name}-old-{os.getpid()}")
-        if out.exists():
-            out.rename(old)
-        work.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(str(out), f"cannot be written: {error.strerror}", "close programs that use it") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _manifest(study: Study, result: StudyResult, folder: Path, out: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
+from aqp4flow.assay.parallelism import Parallelism
+from aqp4flow.assay.standard import Reference
 from aqp4flow.cytometry.beads import Calibration
 from aqp4flow.model import (
     NAN,
@@ -15,6 +17,7 @@ from aqp4flow.model import (
     Curve,
     CutOff,
     Estimate,
+    Imprecision,
     Reactivity,
     Reading,
     Repair,
@@ -75,6 +78,7 @@ WELLS = (
     "percent_positive", "flags", "notes", "mfi_expressing_low", "mfi_expressing_high",
     "mfi_nonexpressing_low", "mfi_nonexpressing_high", "n_cut_out",
     "mef_expressing", "mef_nonexpressing", "mef_delta", "mef_unit",
+    "above_expressing", "above_nonexpressing", "rpc", "slope",
 )  # fmt: skip
 
 
@@ -97,6 +101,7 @@ def _well_row(reading: Reading) -> list[Cell]:
         reading.percent_positive, joined(flags), joined(reading.notes),
         reading.expressing.low, reading.expressing.high, reading.nonexpressing.low, reading.nonexpressing.high,
         reading.n_cut_out, *_calibrated(reading.calibrated),
+        reading.above_expressing, reading.above_nonexpressing, reading.rpc, reading.slope,
     ]  # fmt: skip
 
 
@@ -108,6 +113,9 @@ REACTIVITY = (
     "plate", "serum", "dilution", "n_replicates", "mfi_expressing", "mfi_nonexpressing",
     "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high", "index", "relative",
     "cutoff_delta", "cutoff_ratio", "status", "flags", "role", "grade",
+    "index_low", "index_high", "log2_ratio", "log2_ratio_low", "log2_ratio_high", "relative_low", "relative_high",
+    "percent_positive", "rpc", "rpc_low", "rpc_high", "z_negative", "mef_delta", "slope",
+    "background_expressing", "background_nonexpressing", "notes",
 )  # fmt: skip
 
 
@@ -118,6 +126,9 @@ def reactivity_table(rows: Sequence[Reactivity]) -> Table:
             row.plate, row.serum, row.dilution, row.n_replicates, row.mfi_expressing, row.mfi_nonexpressing,
             *_limits(row.delta), *_limits(row.ratio), row.index, row.relative,
             row.cutoff_delta, row.cutoff_ratio, row.status.value, joined(row.flags), row.role.value, row.grade,
+            row.index_low, row.index_high, *_limits(row.log2_ratio), row.relative_low, row.relative_high,
+            row.percent_positive, *_limits(row.rpc), row.z_negative, row.mef_delta, row.slope,
+            row.background_expressing, row.background_nonexpressing, joined(row.notes),
         ]
         for row in rows
     ]  # fmt: skip
@@ -147,12 +158,12 @@ TITERS = (
     "plate", "serum", "readout", "cutoff", "endpoint", "endpoint_bound",
     "titer", "titer_low", "titer_high", "titer_bound",
     "units", "units_low", "units_high", "units_bound", "parallel", "flags", "role",
-    "midpoint", "midpoint_low", "midpoint_high", "curve_model",
+    "midpoint", "midpoint_low", "midpoint_high", "curve_model", "unit", "reference",
 )  # fmt: skip
 
 
 def titers_table(titrations: Sequence[Titration]) -> Table:
-    """One row a plate and serum. Units and parallelism need a reference curve's rules and are empty."""
+    """One row a plate and serum; units only where the plate's reference holds."""
     return TITERS, [_titer_row(titration) for titration in titrations]
 
 
@@ -162,8 +173,9 @@ def _titer_row(titration: Titration) -> list[Cell]:
     )
     return [
         titration.plate, titration.serum, titration.readout, titration.cutoff, *endpoint,
-        *_titer(titration.titer), None, None, None, None, None, joined(titration.flags), titration.role.value,
-        *_curve(titration.curve),
+        *_titer(titration.titer), *_titer(titration.units), titration.parallel or None,
+        joined(titration.flags), titration.role.value,
+        *_curve(titration.curve), titration.unit, titration.reference,
     ]  # fmt: skip
 
 
@@ -171,11 +183,42 @@ def _curve(curve: Curve | None) -> list[Cell]:
     return [*_limits(curve.midpoint), curve.model] if curve else [None] * 4
 
 
+STANDARDS = (
+    "plate", "serum", "dilution", "n_replicates", "units", "delta", "delta_low", "delta_high",
+    "fitted", "fitted_low", "fitted_high", "recovery_percent", "cv_percent", "in_range", "used", "note",
+)  # fmt: skip
+
+
+def standards_table(references: Sequence[Reference]) -> Table:
+    """One row a standard: a dilution of the reference serum of a plate."""
+    return STANDARDS, [
+        [
+            reference.plate, reference.serum, s.dilution, s.row.n_replicates, s.units, *_limits(s.row.delta),
+            *_limits(s.fitted), s.recovery, s.cv, "yes" if s.in_range else "", "yes" if s.used else "", s.note,
+        ]
+        for reference in references
+        for s in reference.standards
+    ]  # fmt: skip
+
+
+PARALLELISM = (
+    "plate", "serum", "n_dilutions", "cv_percent", "slope_ratio", "slope_low", "slope_high", "parallel", "note",
+)  # fmt: skip
+
+
+def parallelism_table(found: Sequence[Parallelism]) -> Table:
+    """One row a plate and serum beside the plate's reference; limits of the slope ratio are 90 %."""
+    return PARALLELISM, [
+        [p.plate, p.serum, p.n_dilutions, p.cv, *_limits(p.slope), p.parallel or None, p.note] for p in found
+    ]
+
+
 TRAJECTORIES = (
     "patient", "visit", "serum", "collected", "month", "plates", "baseline",
     "dilution", "delta", "delta_low", "delta_high", "ratio", "ratio_low", "ratio_high", "index",
     "titer", "titer_low", "titer_high", "titer_bound", "status",
     "quantity", "fold_vs_baseline", "fold_low", "fold_high", "fold_bound", "flags", "notes",
+    "units", "units_low", "units_high", "units_bound",
 )  # fmt: skip
 
 
@@ -190,7 +233,7 @@ def _trajectory_row(point: TrajectoryPoint) -> list[Cell]:
     return [
         visit.patient, visit.visit, visit.serum, visit.collected, visit.month, joined(point.plates),
         "yes" if visit.baseline else "", *shifts, *_titer(point.titer), row.status.value if row else None,
-        point.quantity, *_titer(point.fold), joined(point.flags), joined(point.notes),
+        point.quantity, *_titer(point.fold), joined(point.flags), joined(point.notes), *_titer(point.units),
     ]  # fmt: skip
 
 
@@ -246,6 +289,30 @@ def beads_table(calibrations: Sequence[tuple[str, Calibration]]) -> Table:
         ]
         for plate, c in calibrations
         for peak in c.peaks
+    ]  # fmt: skip
+
+
+PRECISION = (
+    "quantity", "material", "role", "dilution", "n", "plates", "geometric_mean",
+    "cv_within", "cv_within_low", "cv_within_high", "df_within",
+    "cv_between", "cv_between_low", "cv_between_high", "df_between",
+    "cv_total", "cv_total_low", "cv_total_high", "df_total",
+    "replicates", "rcv_one_plate", "rcv_one_plate_low", "rcv_one_plate_high",
+    "rcv_two_plates", "rcv_two_plates_low", "rcv_two_plates_high", "notes",
+)  # fmt: skip
+
+
+def precision_table(rows: Sequence[Imprecision]) -> Table:
+    """One row a quantity, material and dilution measured more than once, and one pooled over them."""
+    return PRECISION, [precision_row(row) for row in rows]
+
+
+def precision_row(row: Imprecision) -> list[Cell]:
+    """The cells of one row of precision.csv."""
+    return [
+        row.quantity, row.material, row.role, row.dilution, row.n, row.plates, row.mean,
+        *_limits(row.within), row.within_df, *_limits(row.between), row.between_df, *_limits(row.total), row.total_df,
+        row.replicates, *_limits(row.rcv_one_plate), *_limits(row.rcv_two_plates), joined(row.notes),
     ]  # fmt: skip
 
 

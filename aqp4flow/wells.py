@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -25,13 +26,13 @@ from aqp4flow.cytometry.acquisition_qc import (
     with_cut,
 )
 from aqp4flow.cytometry.gates import Columns, Rows
-from aqp4flow.cytometry.measure import Measured, Populations, measure
+from aqp4flow.cytometry.measure import Against, Measured, Populations, measure
 from aqp4flow.cytometry.placement import Placement, place
 from aqp4flow.errors import AnalysisError
 from aqp4flow.fcs.events import FcsEvents
 from aqp4flow.fcs.values import value_repairs
 from aqp4flow.gating import Gating, OwnGates, learned_gates
-from aqp4flow.model import FULLY_STAINED, NAN, Check, Reading, Repair, Role, Spillover, Verdict
+from aqp4flow.model import FULLY_STAINED, NAN, Check, Reading, Repair, Role, Spillover, Verdict, Well
 from aqp4flow.placementchecks import Placed, follow, placement_checks
 from aqp4flow.plate import Opened, Plate, Setting, distinct, in_order_of_acquisition, open_well
 from aqp4flow.platechecks import file_checks, gate_checks, opinion_checks, spillover_checks
@@ -288,12 +289,19 @@ class _Told:
 def _measure_all(
     opened: Sequence[Opened], gatings: Sequence[Gating], setting: Setting, checks: list[Check]
 ) -> tuple[list[Reading], list[_Told]]:
-    """Readings and what was told in plate-map order; control-cell wells come first, for their mates need them."""
+    """Readings and what was told in plate-map order.
+
+    Wells without serum are measured first, for positive cells may be counted from what they show, then wells of
+    control cells, for their mates need them.
+    """
+    common = setting.assay.readout.positive_above == "without-serum"
     same_well = setting.assay.assay.comparator == "same-well"
-    compared = Populations("expressing", "nonexpressing" if same_well else None)
-    order = sorted(range(len(opened)), key=lambda i: opened[i].well.cells != "control")
+    compared = Populations("expressing", "nonexpressing" if same_well else None, setting.channels.reporter)
+    order = sorted(range(len(opened)), key=lambda i: _turn(opened[i].well))
     controls: list[Reading] = []
-    tops: dict[str, float] = {}
+    mates: dict[str, Measured] = {}
+    without: list[Measured] = []
+    plate_top = NAN
     readings: dict[int, Reading] = {}
     told: dict[int, _Told] = {}
     for i in order:
@@ -302,22 +310,69 @@ def _measure_all(
             readings[i] = Reading(one.well, one.file.n_events, {})
             told[i] = _Told(repairs=tuple(value_repairs(one.file.open_events())))
             continue
+        if common and one.well.role is not Role.SECONDARY_ONLY and math.isnan(plate_top):
+            plate_top = common_top(one.well.plate, without)
         partner = None
         if compared.nonexpressing is None and one.well.cells != "control":
             partner = readout.partner_of(Reading(one.well, None, {}), controls)
-        top = tops.get(partner.well.name, NAN) if partner else NAN
-        told[i] = _measure_one(one, gatings[i], compared, setting, top)
+        mate = mates.get(partner.well.name) if partner else None
+        against = Against(*((mate.background_top, mate.dark_spread) if mate else (NAN, NAN)), plate_top)
+        told[i] = _measure_one(one, gatings[i], compared, setting, against)
         measured = told[i].measured
         reading = _reading(one, told[i], compared, partner)
+        if common and one.well.role is Role.SECONDARY_ONLY:  # these give the limit: above it they would say nothing
+            reading = replace(reading, above_expressing=NAN, above_nonexpressing=NAN)
         readings[i] = _flagged(reading, told[i], setting, compared, checks)
-        if one.well.cells == "control" and measured is not None:
+        if measured is None:
+            continue
+        if one.well.role is Role.SECONDARY_ONLY and not one.well.excluded and (same_well or _control(one.well)):
+            without.append(measured)
+        if _control(one.well):
             controls.append(readings[i])
-            tops[one.well.name] = measured.background_top
+            mates[one.well.name] = measured
+    if common:
+        checks.append(_about_top(opened[0].well.plate, plate_top, len(_telling(without))))
     every = range(len(opened))
     return [readings[i] for i in every], [told[i] for i in every]
 
 
-def _measure_one(one: Opened, gating: Gating, compared: Populations, setting: Setting, top: float) -> _Told:
+def _control(well: Well) -> bool:
+    return well.cells == "control"
+
+
+def _turn(well: Well) -> tuple[bool, bool]:
+    return well.role is not Role.SECONDARY_ONLY, not _control(well)
+
+
+_MIN_DARK = 200
+
+
+def _telling(without: Sequence[Measured]) -> list[float]:
+    return [one.background_top for one in without if one.n_dark >= _MIN_DARK and not math.isnan(one.background_top)]
+
+
+def common_top(plate: str, without: Sequence[Measured]) -> float:
+    """One limit of positive cells for a whole plate: what 1 % of the non-expressing cells exceed without any serum.
+
+    The median over wells of 200 such cells or more. Raises AnalysisError without one.
+    """
+    tops = _telling(without)
+    if not tops:
+        what = f"no usable well without serum with {_MIN_DARK} non-expressing cells"
+        hint = "[readout] positive_above 'without-serum' needs one; 'own-well' does not"
+        raise AnalysisError(f"{plate}: limit of positive cells", what, hint)
+    return float(np.median(tops))
+
+
+def _about_top(plate: str, top: float, n: int) -> Check:
+    message = (
+        f"Positive cells of rpc are counted above {top:.4g}, which 1 % of the non-expressing cells exceed without "
+        f"serum (median of {n} well{'s' if n > 1 else ''})."
+    )
+    return Check("plate", plate, "rpc-limit", top, "", Verdict.PASS, message)
+
+
+def _measure_one(one: Opened, gating: Gating, compared: Populations, setting: Setting, against: Against) -> _Told:
     """What a well measures, how it was acquired, and what its values call for being told; its file is opened once."""
     if one.file is None:
         return _Told()
@@ -327,7 +382,7 @@ def _measure_one(one: Opened, gating: Gating, compared: Populations, setting: Se
     acquired = _judged(one, columns, found, compared, setting)
     if acquired and acquired.cut:
         found = {name: kept_rows(rows, acquired.cut) for name, rows in found.items()}
-    measured = measure(columns, found, compared, setting.signal, setting.assay.readout.statistic, top)
+    measured = measure(columns, found, compared, setting.signal, setting.assay.readout.statistic, against)
     return _Told(measured, acquired, place(columns, found, setting.channels), tuple(value_repairs(events)))
 
 
@@ -371,15 +426,21 @@ def _reading(one: Opened, told: _Told, compared: Populations, partner: Reading |
         nonexpressing=measured.nonexpressing,
         percent_positive=measured.percent_positive,
         n_cut_out=number_of(told.acquired.cut) if told.acquired else 0,
+        above_expressing=measured.above_expressing,
+        above_nonexpressing=measured.above_nonexpressing,
+        slope=measured.slope,
     )
     if compared.nonexpressing:
         return readout.with_shift(reading)
     if one.well.cells == "control":
         return reading
     if partner is None:
-        return replace(reading, flags=("no-partner",))
+        return replace(reading, above_expressing=NAN, flags=("no-partner",))
     counts["nonexpressing"] = partner.counts["expressing"]
-    return readout.with_shift(replace(reading, counts=counts, nonexpressing=partner.expressing))
+    above = partner.above_expressing
+    return readout.with_shift(
+        replace(reading, counts=counts, nonexpressing=partner.expressing, above_nonexpressing=above)
+    )
 
 
 def _flagged(reading: Reading, told: _Told, setting: Setting, compared: Populations, checks: list[Check]) -> Reading:

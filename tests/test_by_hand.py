@@ -11,7 +11,8 @@ import pytest
 from aqp4flow import tables
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.cutoff import CutOffs, cut_offs, cutoff_draws, frey
-from aqp4flow.assay.definition import Acceptance, Cutoff
+from aqp4flow.assay.definition import Acceptance, CurveSettings, Cutoff
+from aqp4flow.assay.replicates import Law
 from aqp4flow.assay.status import decide
 from aqp4flow.assay.titer import bounded, crossing, endpoint_titer, interpolated_titer
 from aqp4flow.assay.titration import Rules, titrate
@@ -107,12 +108,12 @@ def test_replicate_error_without_replicates_is_unknown() -> None:
 
 
 def test_limits_of_replicates_hold_both_errors() -> None:
-    """Two equal wells: counting half-width / sqrt 2, and t(1) x sd x delta / sqrt 2, added in squares."""
+    """Two wells of delta 900, shift error 5 % known well: counting, and 1.96 x 45, both / sqrt 2, added in squares."""
     pair = [reading("A01"), reading("A02")]
-    error = readout.ReplicateError(0.05, 1, 5.0)
+    known = Law((0.05**2, 0.0), ((1e20, 0.0), (0.0, 1e20)), 10_000)
     counting = (pair[0].delta.high - 900) / math.sqrt(2)
-    between = 12.7062 * 0.05 * 900 / math.sqrt(2)
-    found = readout.combine(pair, error)[0].delta
+    between = 1.959964 * 0.05 * 900 / math.sqrt(2)
+    found = readout.combine(pair, readout.ReplicateError(0.05, 10_000, 5.0, known))[0].delta
     assert found.high == pytest.approx(900 + math.hypot(counting, between), rel=1e-5)
 
 
@@ -284,7 +285,7 @@ def test_an_open_side_has_no_limit() -> None:
 def test_an_interpolated_titer_does_not_depend_on_its_neighbours() -> None:
     """Draws come from the seed and the serum's name: alone or among others, the same titer and limits."""
     cutoffs = CutOffs(CutOff("delta", 100, "fixed"), CutOff("ratio", 1.5, "fixed"), CutOff("delta", 100, "fixed"), 20)
-    rules = Rules("delta", "4pl", 500, 7)
+    rules = Rules("delta", CurveSettings(model="4pl"), 500, 7)
     mine, others = series(900, 300, 60, 10), [replace(r, serum="T") for r in series(700, 200, 30, 5)]
     alone = titrate(mine, cutoffs, [], rules)[0]
     among = titrate([*others, *mine], cutoffs, [], rules)[1]
@@ -298,7 +299,9 @@ def test_endpoint_and_titer_that_part_are_flagged() -> None:
     """Delta crosses beyond 1:80, but the ratio fails there: the endpoint is 1:20 and the flag says why."""
     rows = [row(900, 20), row(300, 80, status=Status.EQUIVOCAL), row(50, 320)]
     cutoff = CutOff("delta", 100, "fixed")
-    found = titrate(rows, CutOffs(cutoff, cutoff, cutoff, 20), [], Rules("delta", "one-site", 300, 1))[0]
+    found = titrate(
+        rows, CutOffs(cutoff, cutoff, cutoff, 20), [], Rules("delta", CurveSettings(model="one-site"), 300, 1)
+    )[0]
     assert str(found.endpoint) == "1:20"
     assert found.titer is not None
     assert found.titer.value > 80

@@ -16,11 +16,11 @@ from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.carryover import carry_over
 from aqp4flow.assay.controlchart import chart, control_checks, range_rule, westgard
 from aqp4flow.assay.cutoff import CutOffs
-from aqp4flow.assay.definition import Acceptance
+from aqp4flow.assay.definition import Acceptance, CurveSettings
 from aqp4flow.assay.negatives import Past
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.replicatetiters import averaged, replicate_series
-from aqp4flow.assay.titration import Rules, confirmed, titrate
+from aqp4flow.assay.titration import Rules, titrate
 from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Titer, Titration, Well
 from test_by_hand import reading, row
 
@@ -180,19 +180,12 @@ def test_replicates_part_by_name_or_by_order() -> None:
     assert [[r.well.name for r in part] for part in replicate_series(bare)] == [["A01", "A03"], ["A02"]]
 
 
-def test_an_endpoint_below_the_least_does_not_confirm() -> None:
-    assert confirmed(titration(40), 80).flags == ("below-least",)
-    assert confirmed(titration(80), 80).flags == ()
-    assert confirmed(titration(80, "<"), 80).flags == ("below-least",)
-    assert confirmed(titration(40), None).flags == ()
-
-
 def test_draws_of_replicates_are_not_the_same_draws() -> None:
     """Equal rows under two names: titers equal, errors independent."""
     cutoff = CutOff("delta", 100, "fixed")
     cutoffs = CutOffs(cutoff, CutOff("ratio", 1.5, "fixed"), cutoff, 20)
     both = [replace(r, serum=f"S {k}") for k in (1, 2) for r in deltas(900, 300, 60, 10)]
-    one, two = titrate(both, cutoffs, [], Rules("delta", "4pl", 1000, 7))
+    one, two = titrate(both, cutoffs, [], Rules("delta", CurveSettings(), 1000, 7))
     assert one.titer is not None
     assert two.titer is not None
     assert one.titer.value == two.titer.value

@@ -1,157 +1,180 @@
-"""Dilution curves: one objective, one table of limits, three models.
-
-The expressing cells' MFI `y` at dilution `d` (the reciprocal) is modelled, its residuals taken on the log scale:
-
-    one-site    y = b + t / (1 + d/m)                 m: dilution at half occupancy
-    4pl         y = b + t / (1 + (d/c)^h)             inflection at c
-    5pl         y = b + t / (1 + (d/c)^h)^g           inflection (on log d) at c g^(-1/h)
-
-`b` is the background at infinite dilution, `t` the span above it. All parameters are above 0 and bounded.
-"""
+"""Dilution curves of a plate: which model, where the midpoint lies, what stands off the curve, what others may draw."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aqp4flow.model import Curve, Estimate
+from aqp4flow.assay.bindingmodel import MODELS, Array, Scale, Weights, predict, to_natural
+from aqp4flow.assay.curvefit import Fit, Series, fit_all
+from aqp4flow.assay.offcurve import LEAST_FACTOR, Stray, find_strays
+from aqp4flow.model import NAN, Check, Curve, CurveLaw, Estimate, OffCurve, Titration, Verdict
 
-Array = NDArray[np.float64]
-MODELS = {"one-site": ("b", "t", "m"), "4pl": ("b", "t", "m", "h"), "5pl": ("b", "t", "m", "h", "g")}
-_SHAPE_LIMITS = {"h": (0.3, 4.0), "g": (0.2, 5.0)}
-_STARTS = 5
-_FLAT = 1.5  # a series whose highest MFI is less than this times its lowest has no curve to fit
+__all__ = ["MODELS", "Scale", "Series", "fit_curve", "fit_curves", "off_curve_checks", "parameter_draws", "predict"]
 
-
-@dataclass(frozen=True)
-class Series:
-    """Points of one curve: dilutions (inf for wells without serum) and MFI."""
-
-    dilution: Array
-    mfi: Array
+Outliers = Literal["leave-out", "keep"]
+Found = tuple[Curve | None, list[str]]
+FLAT = 1.5  # a series whose highest reading is less than this times its lowest has no curve to fit
+MISFIT = 0.30  # residual SD, relative
+DECISIVE = 2.0  # AICc by which a larger model must be lower
+_WIDEST = math.log(100)
 
 
-def predict(parameters: Array, dilution: Array) -> Array:
-    """MFI from natural-log parameters (b, t, m[, h[, g]])."""
-    b, t, m, h, g = (float(x) for x in (*np.exp(parameters), 1.0, 1.0)[:5])
-    with np.errstate(over="ignore"):
-        return np.asarray(b + t / (1 + (dilution / m) ** h) ** g, np.float64)
+def fit_curve(series: Series, model: str, weights: Weights = "1/y2", outliers: Outliers = "leave-out") -> Found:
+    """`fit_curves` of one series."""
+    return fit_curves([series], model, weights, outliers)[0]
 
 
-def fit_curve(dilution: Sequence[float], mfi: Sequence[float], model: str) -> tuple[Curve | None, list[str]]:
-    """Fit a model (`auto` takes the one with the lowest AICc) and say what stands in the way when none fits.
+def fit_curves(
+    batch: Sequence[Series], model: str, weights: Weights = "1/y2", outliers: Outliers = "leave-out"
+) -> list[Found]:
+    """The curve of each series and its flags; None with the reason where no curve can be fitted.
 
-    Dilutions may hold inf for wells without serum. MFI at or below 0 has no logarithm: such points are left out
-    and flagged.
+    `model`: one-site, 4pl, 5pl, or auto. `weights` and `outliers` as in assay.toml. All series are fitted at once, and
+    none depends on which others stand in the batch.
     """
-    points = Series(np.asarray(dilution, float), np.asarray(mfi, float))
-    flags = []
-    usable = points.mfi > 0
-    if not usable.all():
-        flags.append("curve-nonpositive")
-        points = Series(points.dilution[usable], points.mfi[usable])
-    tested = np.unique(points.dilution[np.isfinite(points.dilution)])
-    names = [model] if model != "auto" else [name for name in MODELS if len(tested) > len(MODELS[name])]
-    if not names or len(tested) <= len(MODELS[names[0]]):
-        return None, [*flags, "curve-too-few"]
-    if points.mfi.max() < _FLAT * points.mfi.min():
-        return None, [*flags, "curve-flat"]
-    fits = [_fit(points, name) for name in names]
-    best = min(fits, key=lambda fit: fit.aicc)
-    curve, remarks = _summary(best, tested)
-    return curve, [*flags, *remarks]
+    found: list[Found] = [(None, _hindrance(series, model)) for series in batch]
+    open_ = [i for i, (_, flags) in enumerate(found) if not flags]
+    whole = _chosen([batch[i] for i in open_], model, weights)
+    strays = find_strays([batch[i] for i in open_], model)
+    cleaned = [batch[i] if s is None else batch[i].without(s.dilution) for i, s in zip(open_, strays, strict=True)]
+    dropped = [j for j, stray in enumerate(strays) if stray is not None]
+    others = dict(zip(dropped, _chosen([cleaned[j] for j in dropped], model, weights), strict=True))
+    for j, i in enumerate(open_):
+        curve, stray = _curve(batch[i], whole[j], weights), strays[j]
+        if stray is not None:
+            curve = _with_stray(curve, _curve(cleaned[j], others[j], weights), stray, outliers)
+        found[i] = (curve, list(curve.flags))
+    return found
 
 
-@dataclass(frozen=True)
-class _Fit:
-    model: str
-    parameters: Array
-    covariance: Array
-    rss: float
-    n: int
-    at_limit: bool
-
-    @property
-    def aicc(self) -> float:
-        """Akaike's criterion corrected for few points, least-squares form (the variance counts as a parameter)."""
-        k = len(self.parameters) + 1
-        penalty = 2 * k * (k + 1) / (self.n - k - 1) if self.n > k + 1 else math.inf
-        return self.n * math.log(max(self.rss, 1e-300) / self.n) + 2 * k + penalty
+def _hindrance(series: Series, model: str) -> list[str]:
+    smallest = "one-site" if model == "auto" else model
+    if len(series.tested) <= len(MODELS[smallest]):
+        return ["curve-too-few"]
+    height = Scale("1/y2", np.array(series.floor)).of(series.mfi)
+    return ["curve-flat"] if height.max() - height.min() < math.log(FLAT) else []
 
 
-def _limits(points: Series, model: str) -> Array:
-    """Lowest and highest natural-log value of each parameter, shape (n_parameters, 2)."""
-    lowest, highest = float(points.mfi.min()), float(points.mfi.max())
-    tested = points.dilution[np.isfinite(points.dilution)]
-    table = {
-        "b": (1e-4 * lowest, 1.5 * lowest),
-        "t": (0.05 * highest, 100 * highest),
-        "m": (1e-3 * float(tested.min()), 1e3 * float(tested.max())),
-        **_SHAPE_LIMITS,
-    }
-    return np.log([table[name] for name in MODELS[model]])
+def _chosen(batch: Sequence[Series], model: str, weights: Weights) -> list[Fit]:
+    """Each series' fit; under `auto` a larger model only if its AICc is lower by 2 or more than every smaller one's."""
+    if model != "auto":
+        return fit_all(batch, model, weights)
+    offered: list[list[Fit]] = [[] for _ in batch]
+    for name, parameters in MODELS.items():
+        able = [i for i, series in enumerate(batch) if len(series.tested) > len(parameters)]
+        for i, fit in zip(able, fit_all([batch[i] for i in able], name, weights), strict=True):
+            if not offered[i] or fit.aicc <= min(smaller.aicc for smaller in offered[i]) - DECISIVE:
+                offered[i].append(fit)
+    return [fits[-1] for fits in offered]
 
 
-def _fit(points: Series, model: str) -> _Fit:
-    from scipy.optimize import least_squares
-
-    limits = _limits(points, model)
-    observed = np.log(points.mfi)
-
-    def residuals(parameters: Array) -> Array:
-        return np.log(predict(parameters, points.dilution)) - observed
-
-    best = None
-    for start in _starts(points, limits):
-        found = least_squares(residuals, start, bounds=(limits[:, 0], limits[:, 1]), x_scale="jac", max_nfev=200)
-        if best is None or found.cost < best.cost - 1e-9:
-            best = found
-    assert best is not None  # there is always a start
-    n, k = len(observed), len(best.x)
-    rss = 2 * float(best.cost)
-    jacobian = np.asarray(best.jac, np.float64)
-    covariance: Array = np.linalg.pinv(jacobian.T @ jacobian).astype(np.float64) * (rss / max(1, n - k))
-    margin = 1e-3 * (limits[:, 1] - limits[:, 0])
-    inside = (best.x > limits[:, 0] + margin) & (best.x < limits[:, 1] - margin)
-    return _Fit(model, best.x, covariance, rss, n, not bool(inside[2]))
+def _curve(series: Series, fit: Fit, weights: Weights) -> Curve:
+    names = MODELS[fit.model]
+    natural = to_natural(fit.parameters)
+    variance = fit.rss / fit.df if fit.df > 0 else math.nan
+    law = CurveLaw(fit.parameters, fit.unscaled * variance, fit.limits, fit.df)
+    midpoint, flags = _midpoint(fit, law)
+    tested = series.tested
+    if fit.at_limit[2] or not tested[0] <= midpoint.value <= tested[-1]:
+        flags.insert(0, "midpoint-outside")
+    relative = _relative_sd(series, natural, fit.df)
+    if relative > MISFIT:
+        flags.append("curve-misfit")
+    if np.delete(fit.at_limit, 2).any():
+        flags.append("curve-at-limit")
+    if not fit.settled:
+        flags.append("curve-unsettled")
+    parameters = dict(zip(names, natural.tolist(), strict=False))
+    sd = math.sqrt(variance) if fit.df > 0 else math.nan
+    return Curve(fit.model, midpoint, parameters, sd, tuple(flags), law=law, relative_sd=relative, weights=weights)
 
 
-def _starts(points: Series, limits: Array) -> list[Array]:
-    """Midpoints spread over the tested dilutions, the rest from the extremes of the data."""
-    tested = np.log(points.dilution[np.isfinite(points.dilution)])
-    guess = [math.log(0.9 * points.mfi.min()), math.log(points.mfi.max()), 0.0, 0.0, 0.0][: len(limits)]
-    starts = []
-    for midpoint in np.linspace(tested.min(), tested.max(), _STARTS):
-        start = np.array(guess)
-        start[2] = midpoint
-        starts.append(np.clip(start, limits[:, 0] + 1e-6, limits[:, 1] - 1e-6))
-    return starts
-
-
-def _summary(fit: _Fit, tested: Array) -> tuple[Curve, list[str]]:
-    from scipy.special import stdtrit
-
-    natural = dict(zip(MODELS[fit.model], np.exp(fit.parameters).tolist(), strict=True))
+def _midpoint(fit: Fit, law: CurveLaw) -> tuple[Estimate, list[str]]:
+    """The midpoint with Wald limits on the log scale: Student's t with the points beyond the parameters."""
     gradient = np.zeros(len(fit.parameters))
     gradient[2] = 1.0
-    log_mid = float(fit.parameters[2])
-    if fit.model == "5pl":  # log m - log g / h
-        h, log_g = natural["h"], float(fit.parameters[4])
-        log_mid -= log_g / h
+    center = float(fit.parameters[2])
+    if fit.model == "5pl":  # ln m - ln g / h
+        h, log_g = math.exp(fit.parameters[3]), float(fit.parameters[4])
+        center -= log_g / h
         gradient[3], gradient[4] = log_g / h, -1 / h
-    df = fit.n - len(fit.parameters)
-    spread = math.sqrt(max(0.0, float(gradient @ fit.covariance @ gradient)))
-    half = float(stdtrit(df, 0.975)) * spread if df > 0 else math.nan
-    midpoint = math.exp(log_mid)
-    flags = []
-    if fit.at_limit or not tested.min() <= midpoint <= tested.max():
-        flags.append("midpoint-outside")
-    if math.isnan(half) or half > math.log(100):
-        flags.append("midpoint-uncertain")
-        half = math.nan
-    estimate = Estimate(midpoint, midpoint * math.exp(-half), midpoint * math.exp(half))
-    return Curve(fit.model, estimate, natural, math.sqrt(fit.rss / max(1, df)), tuple(flags)), flags
+    half = math.inf
+    if law.df > 0:
+        from scipy.special import stdtrit
+
+        spread = math.sqrt(max(0.0, float(gradient @ law.covariance @ gradient)))
+        half = float(stdtrit(law.df, 0.975)) * spread
+    value = math.exp(center)
+    if not half <= _WIDEST:
+        return Estimate(value), ["midpoint-uncertain"]
+    return Estimate(value, value * math.exp(-half), value * math.exp(half)), []
+
+
+def _relative_sd(series: Series, natural: Array, df: int) -> float:
+    """Residual SD on the 1/y2 scale, whatever the weights: relative errors of readings above the noise."""
+    scale = Scale("1/y2", np.array(series.floor))
+    residuals = scale.of(predict(natural, series.dilution)) - scale.of(series.mfi)
+    return math.sqrt(float(residuals @ residuals) / df) if df > 0 else math.nan
+
+
+def _with_stray(whole: Curve, without: Curve, stray: Stray, outliers: Outliers) -> Curve:
+    off = OffCurve(
+        dilution=stray.dilution,
+        reading=stray.reading,
+        expected=stray.expected,
+        factor=stray.factor,
+        midpoint_with=whole.midpoint,
+        midpoint_without=without.midpoint,
+        left_out=outliers == "leave-out",
+    )
+    kept = without if off.left_out else whole
+    return replace(kept, flags=("off-curve", *kept.flags), off=off)
+
+
+def parameter_draws(curve: Curve, count: int, rng: np.random.Generator) -> Array:
+    """Draws of natural b, t, m, h, g, (count, 5), over the fit's error; h and g are 1 where the model has none.
+
+    Student's t about the optimum (so that quantiles of ln m are the midpoint's limits), each draw brought within the
+    limits of the parameters. Without points beyond the parameters there is no error to draw from: all NaN.
+    """
+    law = curve.law
+    if law is None or law.df <= 0:
+        return np.full((count, 5), NAN)
+    k = len(law.parameters)
+    values, vectors = np.linalg.eigh((law.covariance + law.covariance.T) / 2)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    normal = rng.standard_normal((count, k)) @ root.T
+    heavy = np.sqrt(law.df / rng.chisquare(law.df, count))
+    return to_natural(np.clip(law.parameters + normal * heavy[:, None], law.limits[:, 0], law.limits[:, 1]))
+
+
+def off_curve_checks(titrations: Sequence[Titration]) -> list[Check]:
+    """A warning for each dilution that lies off its serum's curve, with the midpoint with and without it."""
+    checks = []
+    for titration in titrations:
+        off = titration.curve.off if titration.curve else None
+        if off is not None:
+            where, limit = f"{titration.plate}/{titration.serum}", f"below {LEAST_FACTOR:g}-fold"
+            checks.append(Check("serum", where, "off-curve", off.factor, limit, Verdict.WARN, _told(off)))
+    return checks
+
+
+def _told(off: OffCurve) -> str:
+    way = "below" if off.reading < off.expected else "above"
+    done = "left out of the curve only" if off.left_out else "kept in the curve"
+    return (
+        f"At 1:{off.dilution:g} the reading is {off.reading:.4g} where the other dilutions expect {off.expected:.4g}: "
+        f"{off.factor:.3g}-fold {way} their curve; {done}. Midpoint without it {_reach(off.midpoint_without)}, with it "
+        f"{_reach(off.midpoint_with)}. Look at the well; exclude it if it failed."
+    )
+
+
+def _reach(midpoint: Estimate) -> str:
+    if math.isnan(midpoint.low):
+        return f"{midpoint.value:.4g} (no limits)"
+    return f"{midpoint.value:.4g} ({midpoint.low:.4g} to {midpoint.high:.4g})"

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 
-from aqp4flow.assay.readout import ReplicateError
+from aqp4flow.assay.replicates import Law, ReplicateError
 from aqp4flow.model import NAN, Check, Verdict
 
 _KNOWN = 1_000_000  # degrees of freedom of a number that is taken as known
+_CERTAIN = 1e12  # information about it
 
 
 def error_or_declared(error: ReplicateError, well_cv: float | None) -> ReplicateError:
     """The plate's replicate error, or the CV of delta between wells (percent) that the lab declares, if there is none.
 
     A CV is turned into a standard deviation of the logarithm as for a log-normal law: sqrt(ln(1 + CV^2)).
+    It is taken as an error of the shift: in proportion to delta.
     """
     if error.df or well_cv is None:
         return error
-    return ReplicateError(math.sqrt(math.log1p((well_cv / 100) ** 2)), _KNOWN, NAN)
+    variance = math.log1p((well_cv / 100) ** 2)
+    of_shift = Law((variance, 0.0), ((_CERTAIN, 0.0), (0.0, _CERTAIN)), _KNOWN)
+    return ReplicateError(math.sqrt(variance), _KNOWN, NAN, of_shift, of_shift)
 
 
 def declared_checks(plate: str, error: ReplicateError, well_cv: float | None) -> list[Check]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from aqp4flow.assay.presets import laid_under, preset_of
 from aqp4flow.errors import ConfigError
 from aqp4flow.model import Channel, ScaleName
 from aqp4flow.sheet import nearest
@@ -26,12 +27,16 @@ class _Table(BaseModel):
 
 
 class Identity(_Table):
-    """[assay]: what is measured. Isoforms are never pooled, so `antigen` has no default."""
+    """[assay]: what is measured. Isoforms are never pooled, so `antigen` has no default.
+
+    `preset` names published settings that were laid under the lab's own (see assay.presets).
+    """
 
     name: Text = "live cell-based assay"
     version: Text = "1"
     antigen: Text
     comparator: Literal["same-well", "paired-well"] = "same-well"
+    preset: Text | None = None
 
 
 class Channels(_Table):
@@ -123,10 +128,16 @@ class Beads(_Table):
 
 
 class Readout(_Table):
-    """[readout]: the statistic called MFI, and which shift decides."""
+    """[readout]: the statistic called MFI, what is taken off it, and which read-out decides.
+
+    `positive_above` says which limit positive cells of rpc lie above: the 99th percentile of the non-expressing cells
+    of the well itself, or that of the plate's wells without serum, one for all.
+    """
 
     statistic: Literal["median", "geometric-mean", "mean"] = "median"
-    decide: Literal["delta", "ratio", "index"] = "delta"
+    background: Literal["none", "secondary-only", "negative-pool"] = "none"
+    decide: Literal["delta", "ratio", "index", "rpc", "relative"] = "delta"
+    positive_above: Literal["own-well", "without-serum"] = "own-well"
 
 
 #: Read-outs that can meet a cut-off.
@@ -227,9 +238,9 @@ class Cutoff(_Table):
 class TiterSettings(_Table):
     """[titer]: how replicates make one titer, what confirms a serum, how many draws describe a titer's error.
 
-    `pooled`: one series of the replicates' means; `separate`: a titer a replicate, averaged on the log scale. `least`
-    is the endpoint a serum must reach to count as confirmed. `well_cv`, the lab's own CV of delta between wells in
-    percent, stands in where a plate has no replicates.
+    `pooled`: one series of the replicates' means; `separate`: a titer a replicate, averaged on the log scale. A
+    serum that is positive, yet with an endpoint below `least`, is not confirmed and flagged. `well_cv`, the lab's own
+    CV of delta between wells in percent, stands in where a plate has no replicates.
     """
 
     replicates: Literal["pooled", "separate"] = "pooled"
@@ -239,9 +250,36 @@ class TiterSettings(_Table):
 
 
 class CurveSettings(_Table):
-    """[curve]: the model fitted to each dilution series."""
+    """[curve]: the model fitted to each dilution series, to which reading, how weighted, and what of strays.
+
+    `signal`: the expressing MFI, or the delta. `weights`: errors relative to the reading (1/y2), to its root (1/y), or
+    alike (none). `outliers`: whether one dilution that lies off the curve of all others is left out of the curve.
+    """
 
     model: Literal["one-site", "4pl", "5pl", "auto"] = "4pl"
+    signal: Literal["delta", "expressing"] = "delta"
+    weights: Literal["1/y2", "1/y", "none"] = "1/y2"
+    outliers: Literal["leave-out", "keep"] = "leave-out"
+
+
+class ReferenceSettings(_Table):
+    """[reference]: the plate's reference serum, in whose units the other sera are read.
+
+    `units` is what it holds undiluted, `unit` their name, `serum` its name where a plate has several. The rest are
+    limits: of a standard's recovery and CV (wider at the ends of the range), of how many must pass, of parallelism.
+    """
+
+    units: Positive = 100.0
+    unit: Text = "AU"
+    serum: Text | None = None
+    recovery_percent: Positive = 20.0
+    recovery_end_percent: Positive = 25.0
+    cv_percent: Positive = 20.0
+    cv_end_percent: Positive = 25.0
+    pass_percent: Annotated[float, Field(gt=0, le=100)] = 75.0
+    min_standards: Annotated[int, Field(ge=2)] = 6
+    parallel_cv_percent: Positive = 30.0
+    slope_factor: Annotated[float, Field(gt=1)] = 1.25
 
 
 class Acceptance(_Table):
@@ -288,7 +326,33 @@ class AcquisitionSettings(_Table):
 class TrajectorySettings(_Table):
     """[trajectory]: the quantity followed over time."""
 
-    quantity: Literal["titer", "delta", "ratio", "index"] = "titer"
+    quantity: Literal["titer", "units", "delta", "ratio", "index"] = "titer"
+
+
+class PrecisionSettings(_Table):
+    """[precision]: the change that is taken to exceed the assay's error where too few degrees of freedom measure it."""
+
+    rcv: Annotated[float, Field(gt=1)] = 2.0
+    min_df: Annotated[int, Field(ge=1)] = 4
+
+
+class ValidationSettings(_Table):
+    """[validation]: what `aqp4flow validate` holds the assay to.
+
+    `linear_percent`, `lloq_cv`, `lloq_bias` and the two slope ratios define the linear interval, the LLOQ and what is
+    called parallel. The `goal_` keys have no default: a goal that is set and not met ends in exit 4.
+    """
+
+    linear_percent: Positive = 20.0
+    lloq_cv: Positive = 25.0
+    lloq_bias: Positive = 25.0
+    slope_ratio_low: Share = 0.8
+    slope_ratio_high: Annotated[float, Field(gt=1)] = 1.25
+    goal_within_cv: Positive | None = None
+    goal_total_cv: Positive | None = None
+    goal_linear_fold: Annotated[float, Field(gt=1)] | None = None
+    goal_lloq: Positive | None = None
+    goal_carryover_percent: Positive | None = None
 
 
 class FcsSettings(_Table):
@@ -320,9 +384,12 @@ class Assay(_Table):
     cutoff: Cutoff = Cutoff()
     titer: TiterSettings = TiterSettings()
     curve: CurveSettings = CurveSettings()
+    reference: ReferenceSettings = ReferenceSettings()
     acceptance: Acceptance = Acceptance()
     acquisition: AcquisitionSettings = AcquisitionSettings()
     trajectory: TrajectorySettings = TrajectorySettings()
+    precision: PrecisionSettings = PrecisionSettings()
+    validation: ValidationSettings = ValidationSettings()
     fcs: FcsSettings = FcsSettings()
     seed: Seed = Seed()
 
@@ -372,8 +439,11 @@ class Assay(_Table):
         return self
 
 
-def read_definition(path: Path) -> Assay:
-    """Read assay.toml; raises ConfigError that carries every problem found."""
+def read_definition(path: Path, preset: str | None = None) -> Assay:
+    """Read assay.toml, a preset laid under it where the file or `preset` names one.
+
+    Raises ConfigError that carries every problem found.
+    """
     where = path.name
     try:
         raw = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
@@ -383,12 +453,25 @@ def read_definition(path: Path) -> Assay:
         raise ConfigError(where, "not UTF-8 text", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(where, f"not TOML: {error}", "texts stand in quotes, one key a line") from None
+    named = _preset_named(raw, preset, where)
+    if named is not None:
+        raw = laid_under(raw, preset_of(named, f"{where}: [assay] preset" if preset is None else "--preset"))
     try:
         return Assay.model_validate(raw)
     except ValidationError as error:
         problems = [_problem(where, dict(detail)) for detail in error.errors()]
         problems[0].others = tuple(problems[1:])
         raise problems[0] from None
+
+
+def _preset_named(raw: dict[str, Any], asked: str | None, where: str) -> str | None:
+    """The preset that the file names, or the one asked for beside it; raises ConfigError when these are two."""
+    table = raw.get("assay")
+    own = table.get("preset") if isinstance(table, dict) else None
+    if asked is not None and own not in (None, asked):
+        hint = "take one of them away"
+        raise ConfigError(f"{where}: [assay] preset", f"is {own!r}, and --preset asks for {asked!r}", hint)
+    return asked if asked is not None else own if isinstance(own, str) else None
 
 
 _DEMANDED = {

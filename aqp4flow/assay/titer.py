@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.assay.readout import value_of
+from aqp4flow.assay.readout import estimate_of, value_of
 from aqp4flow.model import NAN, Bound, CutOff, Estimate, Reactivity, Status, Titer, Z, log2_quantile
 
 Draws = NDArray[np.float64]
@@ -102,7 +102,7 @@ def interpolated_titer(series: Sequence[Reactivity], cutoff: CutOff, cutoffs: Dr
         return None
     log_dilution = np.log2([row.dilution for row in rows])
     zero = _NOTHING.get(cutoff.readout, 0.0)
-    found = [_estimate(row, cutoff.readout) for row in rows]
+    found = [estimate_of(row, cutoff.readout) for row in rows]
     values = np.array([[estimate.value - zero for estimate in found]])
     point = float(crossing(log_dilution, values, np.array([cutoff.value - zero]))[0])
     name = zlib.crc32(f"{rows[0].plate}/{rows[0].serum}".encode())
@@ -112,15 +112,7 @@ def interpolated_titer(series: Sequence[Reactivity], cutoff: CutOff, cutoffs: Dr
 
 
 #: What a read-out comes to when nothing is bound: a ratio is 1 then, all else 0. Logarithms are of what lies above.
-_NOTHING = {"ratio": 1.0, "index": 1.0}
-
-
-def _estimate(row: Reactivity, readout: str) -> Estimate:
-    """The read-out with its limits; an index has those of the ratio, in proportion."""
-    if readout == "index":
-        scale = row.index / row.ratio.value
-        return Estimate(row.index, row.ratio.low * scale, row.ratio.high * scale)
-    return row.delta if readout == "delta" else row.ratio
+_NOTHING = {"ratio": 1.0, "index": 1.0, "rpc": 1.0}
 
 
 def _standard_errors(found: Sequence[Estimate], noise: Draws) -> Draws:

@@ -8,33 +8,37 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aqp4flow.assay.curve import fit_curve
+from aqp4flow.assay.curve import Series, fit_curves
 from aqp4flow.assay.cutoff import CutOffs, cutoff_draws
+from aqp4flow.assay.definition import CurveSettings
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.titer import Draws, endpoint_titer, interpolated_titer
-from aqp4flow.model import Bound, Curve, Reactivity, Titer, Titration
+from aqp4flow.model import Bound, Curve, Estimate, Reactivity, Reading, Status, Titer, Titration, Z
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How titers are read: the deciding read-out, the curve's model (empty: no curve), the law of random draws."""
+    """How titers are read: the deciding read-out, how curves are fitted (None: not), and the law of random draws."""
 
     readout: str
-    model: str
+    curve: CurveSettings | None
     draws: int
     seed: int
+    least: float | None = None
 
 
-def titrate(rows: Sequence[Reactivity], cutoffs: CutOffs, background: Sequence[float], rules: Rules) -> list[Titration]:
-    """A titration for every serum of a plate. `background`: expressing MFI of its secondary-only wells."""
+def titrate(
+    rows: Sequence[Reactivity], cutoffs: CutOffs, background: Sequence[Reading], rules: Rules
+) -> list[Titration]:
+    """A titration for every serum of a plate. `background`: its wells without serum; they end every curve."""
     shared = _shared_draws(rows, cutoffs, rules)
     by_serum: dict[str, list[Reactivity]] = {}
     for row in rows:
         by_serum.setdefault(row.serum, []).append(row)
-    return [
-        _titration(sorted(series, key=lambda row: row.dilution), cutoffs, shared, background, rules)
-        for series in by_serum.values()
-    ]
+    ladders = [sorted(series, key=lambda row: row.dilution) for series in by_serum.values()]
+    unfitted: list[tuple[Curve | None, list[str]]] = [(None, []) for _ in ladders]
+    curves = unfitted if rules.curve is None else _curves(ladders, background, rules.curve)
+    return [_titration(series, cutoffs, shared, curve, rules) for series, curve in zip(ladders, curves, strict=True)]
 
 
 def _shared_draws(rows: Sequence[Reactivity], cutoffs: CutOffs, rules: Rules) -> Draws | None:
@@ -49,13 +53,13 @@ def _titration(
     series: Sequence[Reactivity],
     cutoffs: CutOffs,
     shared: Draws | None,
-    background: Sequence[float],
+    fitted: tuple[Curve | None, list[str]],
     rules: Rules,
 ) -> Titration:
     endpoint, flags = endpoint_titer(series)
     flags += rises(series)
     flags += ["carry-over"] if any("carry-over" in row.flags for row in series) else []
-    curve, curve_flags = _curve(series, background, rules.model)
+    curve, curve_flags = fitted
     titer, draws = None, None
     if cutoffs.deciding is not None and shared is not None and endpoint is not None:
         found = interpolated_titer(series, cutoffs.deciding, shared, rules.seed)
@@ -77,12 +81,15 @@ def _titration(
     )
 
 
-def confirmed(titration: Titration, least: float | None) -> Titration:
-    """The titration, flagged where its endpoint does not reach the least that confirms a serum."""
+def confirmed(titration: Titration, rows: Sequence[Reactivity], least: float | None) -> Titration:
+    """The titration, flagged where the serum is positive and its endpoint not known to be at least `least`."""
     endpoint = titration.endpoint
-    if least is None or endpoint is None or (endpoint.bound is not Bound.BELOW and endpoint.value >= least):
+    positive = any(row.serum == titration.serum and row.status is Status.POSITIVE for row in rows)
+    if least is None or endpoint is None or not positive:
         return titration
-    return replace(titration, flags=(*titration.flags, "below-least"))
+    if endpoint.bound is not Bound.BELOW and endpoint.value >= least:
+        return titration
+    return replace(titration, flags=(*titration.flags, "not-confirmed"))
 
 
 def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> list[str]:
@@ -95,10 +102,37 @@ def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> lis
     return [] if agree else ["criteria-disagree"]
 
 
-def _curve(series: Sequence[Reactivity], background: Sequence[float], model: str) -> tuple[Curve | None, list[str]]:
-    """The dilution curve of the expressing cells; wells without serum stand at infinite dilution."""
-    measured = [row for row in series if not math.isnan(row.mfi_expressing)]
-    if len(measured) < 2 or not model:
-        return None, []
-    dilutions = [row.dilution for row in measured] + [math.inf] * len(background)
-    return fit_curve(dilutions, [row.mfi_expressing for row in measured] + list(background), model)
+def _curves(
+    ladders: Sequence[Sequence[Reactivity]], background: Sequence[Reading], settings: CurveSettings
+) -> list[tuple[Curve | None, list[str]]]:
+    """The dilution curve of every serum of a plate, in one batch; no flag where fewer than two dilutions were read."""
+    zero = [reading.delta if settings.signal == "delta" else reading.expressing for reading in background]
+    batch = [plate_series(ladder, zero, settings.signal) for ladder in ladders]
+    titrated = [i for i, series in enumerate(batch) if len(series.tested) > 1]
+    fits = fit_curves([batch[i] for i in titrated], settings.model, settings.weights, settings.outliers)
+    found: list[tuple[Curve | None, list[str]]] = [(None, []) for _ in batch]
+    for i, fit in zip(titrated, fits, strict=True):
+        found[i] = fit
+    return found
+
+
+def plate_series(ladder: Sequence[Reactivity], zero: Sequence[Estimate], signal: str) -> Series:
+    """Points of one serum; wells without serum stand at infinite dilution, each by itself."""
+    readings = [(row.dilution, row.delta.value if signal == "delta" else row.mfi_expressing) for row in ladder]
+    points = [point for point in readings if not math.isnan(point[1])]
+    points += [(math.inf, well.value) for well in zero]
+    noise = _noise(zero) if zero else min((_error(row.delta) for row in ladder if row.delta.known), default=math.nan)
+    dilution, reading = np.array(points, float).reshape(-1, 2).T
+    return Series(dilution, reading, noise)
+
+
+def _noise(zero: Sequence[Estimate]) -> float:
+    """Standard error of a reading near 0: counting error or scatter of the wells without serum, the larger."""
+    values = np.array([well.value for well in zero])
+    scatter = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return max(scatter, float(np.sqrt(np.mean([_error(well) ** 2 for well in zero]))))
+
+
+def _error(estimate: Estimate) -> float:
+    width = estimate.high - estimate.low
+    return width / (2 * Z) if width > 0 else 0.0

@@ -52,7 +52,7 @@ def by_serum(titrations: Sequence[Titration], rows: Sequence[Reactivity]) -> Mea
 
 
 def trajectories(visits: Sequence[Visit], measured: Measurements, quantity: str, seed: int) -> list[TrajectoryPoint]:
-    """One point a visit. `quantity` is titer, delta, ratio or index (the shifts at the lowest dilution)."""
+    """One point a visit. `quantity` is titer, units, delta, ratio or index (the shifts at the lowest dilution)."""
     points, quantities = [], {}
     for visit in visits:
         point, found = _point(visit, measured, quantity, seed)
@@ -75,8 +75,12 @@ def _point(visit: Visit, measured: Measurements, quantity: str, seed: int) -> tu
     rows = measured.reactivity.get(visit.serum, ())
     lowest = min((row.dilution for row in rows), default=NAN)
     at_lowest = [row for row in rows if row.dilution == lowest]
-    titer, flags = _combined([t for t in titrations if t.titer is not None])
-    found = titer if quantity == "titer" else _shift(at_lowest, quantity, seed)
+    titer, flags = _combined([(t.titer, t.draws) for t in titrations])
+    units, contradicting = _combined([(t.units, t.unit_draws) for t in titrations])
+    if quantity == "units":
+        flags = contradicting
+    series = {"titer": titer, "units": units}
+    found = series[quantity] if quantity in series else _shift(at_lowest, quantity, seed)
     if not titrations:
         flags = [*flags, "not-measured"]
     flags += [flag for titration in titrations for flag in titration.flags if not flag.startswith(("curve", "midp"))]
@@ -90,13 +94,14 @@ def _point(visit: Visit, measured: Measurements, quantity: str, seed: int) -> tu
         fold=None,
         flags=tuple(dict.fromkeys(flags)),
         notes=notes,
+        units=units.value if units else None,
     )
     return point, found
 
 
-def _combined(titrations: Sequence[Titration]) -> tuple[Quantity | None, list[str]]:
-    """Titers of one serum on several plates, averaged on the log scale."""
-    parts = [(t.titer, t.draws) for t in titrations if t.titer is not None and t.draws is not None]
+def _combined(measured: Sequence[tuple[Titer | None, Values | None]]) -> tuple[Quantity | None, list[str]]:
+    """Titers (or units) of one serum on several plates with their draws, averaged on the log scale."""
+    parts = [(titer, draws) for titer, draws in measured if titer is not None and draws is not None]
     if not parts:
         return None, []
     together = mean_titer(parts)
@@ -118,7 +123,7 @@ def _shift(rows: Sequence[Reactivity], quantity: str, seed: int) -> Quantity | N
 
 def _estimate(row: Reactivity, quantity: str) -> Estimate:
     if quantity == "index":
-        return Estimate(row.index, row.ratio.low, row.ratio.high)
+        return Estimate(row.index, row.index_low, row.index_high)
     return row.delta if quantity == "delta" else row.ratio
 
 

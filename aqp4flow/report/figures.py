@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from aqp4flow.cytometry.pictures import Axis, GatePicture, outline
 from aqp4flow.cytometry.scale import Linear, ticks
 from aqp4flow.model import Bound, Range, Role, Titer, Titration, TrajectoryPoint, Values
 from aqp4flow.pipeline import PlateTiters, StudyResult
-from aqp4flow.report import beadfigure
+from aqp4flow.report import beadfigure, standardfigure
 from aqp4flow.report.acquisition_figure import Point, acquisition_size, draw_acquisition
 from aqp4flow.wells import gate_pictures
 
@@ -50,6 +51,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": "aqp4flow"},
 }
 _BEAD_SIZE = (11.4, 4.6)
+_REFERENCE_SIZE = (7.2, 4.6)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ def draw_all(result: StudyResult) -> Drawn:
             name = f"plate-{plate.wells.plate.name}"
             files |= _saved(name, figure, points)
             captions[name] = caption
+            if plate.units.reference is not None and plate.units.reference.curve is not None:
+                name, figure = f"reference-{plate.wells.plate.name}", _new_figure(*_REFERENCE_SIZE)
+                points = standardfigure.draw(figure.subplots(), plate.units.reference, plate.units.sera)
+                files |= _saved(name, figure, points)
+                captions[name] = standardfigure.caption(plate.units.reference, plate.units.sera)
             if any(acquired and acquired.traces for acquired in plate.wells.acquired):
                 name = f"acquisition-{plate.wells.plate.name}"
                 figure = _new_figure(*acquisition_size(plate.wells))
@@ -104,13 +111,35 @@ def bead_png(calibration: Calibration, title: str) -> bytes:
         return _saved("beads", figure, points)["beads.png"]
 
 
-def _saved(name: str, figure: Figure, points: Sequence[Point]) -> dict[str, bytes]:
+@contextmanager
+def styled() -> Iterator[None]:
+    """Every figure's look: fonts, lines and colours that do not depend on the machine's settings."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, laid out to fit."""
+    return _new_figure(width, height)
+
+
+def saved(name: str, figure: Figure, points: Sequence[Point], kinds: Sequence[str]) -> dict[str, bytes]:
+    """A figure in these formats (svg, pdf, png) with the CSV of what it shows, by file name."""
+    return _saved(name, figure, points, kinds)
+
+
+def _saved(
+    name: str, figure: Figure, points: Sequence[Point], kinds: Sequence[str] = ("svg", "pdf", "png")
+) -> dict[str, bytes]:
     files = {f"{name}.csv": tables.to_csv(tables.points_table(points)).encode()}
     figure.draw_without_rendering()  # lay out once, not once a format
     figure.set_layout_engine("none")
-    for kind, metadata in _METADATA.items():
+    for kind in kinds:
         out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata=metadata)
+        figure.savefig(out, format=kind, metadata=_METADATA[kind])
         files[f"{name}.{kind}"] = out.getvalue()
     return files
 

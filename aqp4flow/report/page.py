@@ -13,7 +13,7 @@ from aqp4flow import __version__, tables
 from aqp4flow.assay.cutoffrules import percent
 from aqp4flow.calibration import line_words
 from aqp4flow.gating import OwnGates
-from aqp4flow.model import Bound, Check, CutOff, Reading, Role, Titer, Verdict
+from aqp4flow.model import POOLED, Bound, Check, CutOff, Imprecision, Reading, Role, Titer, Verdict
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report.figures import Drawn
 
@@ -65,6 +65,9 @@ class PlatePage:
     verdict: str
     picture: Picture | None
     acquisition: Picture | None
+    reference: Picture | None
+    standards: Grid
+    parallel: Grid
     columns: list[int]
     map: list[tuple[str, list[WellCell | None]]]
     wells: Grid
@@ -88,6 +91,8 @@ class Context:
     controls: Grid
     trajectories: Grid
     plates: list[PlatePage]
+    precision: str
+    precision_rows: Grid
     excluded: Grid
     repairs: Grid
     methods: list[str]
@@ -126,6 +131,8 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
         controls=_titers(result, patients=False),
         trajectories=_grid(tables.trajectories_table(result.trajectories), _TRAJECTORY_COLUMNS),
         plates=[_plate_page(plate, result, drawn) for plate in result.titers],
+        precision=next((check.message for check in result.checks if check.check == "precision"), ""),
+        precision_rows=_grid(tables.precision_table(_pooled(result)), _PRECISION_COLUMNS),
         excluded=Grid(
             ("plate", "well", "serum", "reason"),
             [[r.well.plate, r.well.name, r.well.serum, r.well.excluded] for r in readings if r.well.excluded],
@@ -154,9 +161,18 @@ def _summary(result: StudyResult, readings: Sequence[Reading]) -> str:
     return ", ".join([*parts, f"{patients} patients"] if patients else parts)
 
 
+def _pooled(result: StudyResult) -> list[Imprecision]:
+    """Precision of all materials together; those of single controls stand in precision.csv."""
+    return [row for row in result.precision.rows if row.material == POOLED]
+
+
 def _titers(result: StudyResult, patients: bool) -> Grid:
     """Titers of patients' sera, or of everything else, each with its bound and limits in one cell."""
-    headings = ("plate", "serum", "role", "endpoint", "titer", "95 % limits", "midpoint", "95 % limits", "flags")
+    sera = [t for plate in result.titers for t in plate.titrations if (t.role is Role.SAMPLE) == patients]
+    in_units = any(t.units for t in sera)
+    named = f"units ({', '.join(dict.fromkeys(t.unit for t in sera if t.unit))})"
+    own = (named, "95 % limits", "parallel") if in_units else ()
+    headings = ("plate", "serum", "role", "endpoint", "titer", "95 % limits", *own, "midpoint", "95 % limits", "flags")
     rows = [
         [
             t.plate,
@@ -165,13 +181,12 @@ def _titers(result: StudyResult, patients: bool) -> Grid:
             _bounded(t.endpoint),
             _bounded(t.titer),
             _limits(t.titer.low, t.titer.high) if t.titer else "",
+            *([_bounded(t.units), _limits(t.units.low, t.units.high) if t.units else "", t.parallel] if own else []),
             tables.number(t.curve.midpoint.value) if t.curve else "",
             _limits(t.curve.midpoint.low, t.curve.midpoint.high) if t.curve else "",
             "; ".join(t.flags),
         ]
-        for plate in result.titers
-        for t in plate.titrations
-        if (t.role is Role.SAMPLE) == patients
+        for t in sera
     ]
     return Grid(headings, rows)
 
@@ -189,6 +204,10 @@ def _limits(low: float, high: float) -> str:
     return "" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 
+_PRECISION_COLUMNS = (
+    "quantity", "n", "plates", "cv_within", "df_within", "cv_between", "df_between", "cv_total", "replicates",
+    "rcv_one_plate", "rcv_two_plates", "rcv_two_plates_low", "rcv_two_plates_high", "notes",
+)  # fmt: skip
 _TRAJECTORY_COLUMNS = (
     "patient", "visit", "collected", "month", "serum", "delta", "ratio", "titer_bound", "titer", "titer_low",
     "titer_high", "status", "fold_bound", "fold_vs_baseline", "fold_low", "fold_high", "flags",
@@ -230,6 +249,11 @@ def _plate_page(plate: PlateTiters, result: StudyResult, drawn: Drawn) -> PlateP
         verdict=worst.value,
         picture=_picture(f"plate-{name}", drawn, "png"),
         acquisition=_picture(f"acquisition-{name}", drawn, "png"),
+        reference=_picture(f"reference-{name}", drawn, "png"),
+        standards=_grid(
+            tables.standards_table([plate.units.reference] if plate.units.reference else []), tables.STANDARDS[2:]
+        ),
+        parallel=_grid(tables.parallelism_table(plate.units.parallel), tables.PARALLELISM[1:]),
         columns=list(range(1, columns + 1)),
         map=[(letter, [cells.get(f"{letter}{column:02d}") for column in range(1, columns + 1)]) for letter in rows],
         wells=_grid(tables.wells_table(plate.wells.readings), _WELL_COLUMNS + _units(plate)),
@@ -294,9 +318,12 @@ def _methods(result: StudyResult) -> list[str]:
         f"{result.plates[0].setting.signal if result.plates else ''} on the compensated linear scale"
         + (f"; the reporter is {channels.reporter}." if channels and channels.reporter else "."),
         f"Gates ({gates}) were {source}; they stand in {file}{' as GatingML 2.0' if file == 'gates.xml' else ''}.",
-        "Delta is the MFI of expressing less that of non-expressing cells; limits are 95 % and hold counting error "
-        "(order statistics) and the replicate error of the plate.",
+        "Delta is the MFI of expressing less that of non-expressing cells"
+        + _BACKGROUND[assay.readout.background]
+        + "; limits are 95 % and hold counting error (order statistics) and the replicate error of the plate.",
+        *_preset_methods(result),
         *_bead_methods(result),
+        *_unit_methods(result),
         f"Cut-offs by rule: {cutoffs}." if cutoffs else "No cut-off: the checks say why.",
         "The endpoint titer is the highest dilution that is positive with all lower ones positive; the titer is where "
         "the deciding read-out crosses the cut-off, with limits that hold the cut-off's own error.",
@@ -313,6 +340,19 @@ def _cutoff_words(cutoff: CutOff) -> str:
     return f"{cutoff.readout} {'≥' if cutoff.fixed else '>'} {cutoff.value:.4g} ({', '.join(words)})"
 
 
+_BACKGROUND = {
+    "none": "",
+    "secondary-only": ", both less what they are in wells without serum",
+    "negative-pool": ", both less their mean over the negative sera at the same dilution",
+}
+
+
+def _preset_methods(result: StudyResult) -> list[str]:
+    about = [check for check in result.checks if check.check == "preset"]
+    changed = sum(check.check == "preset-changed" for check in result.checks)
+    return [f"{check.message} {changed} of its settings were changed (see the checks)." for check in about]
+
+
 def _bead_methods(result: StudyResult) -> list[str]:
     found = [plate.calibration for plate in result.plates if plate.calibration]
     if not found:
@@ -321,6 +361,23 @@ def _bead_methods(result: StudyResult) -> list[str]:
     return [
         f"{unit} of a well (columns mef_ of wells.csv) are read off the log-log line of the plate's beads; they count "
         "fluorophores of the secondary antibody, not molecules of IgG. No status and no titer rests on them.",
+    ]
+
+
+def _unit_methods(result: StudyResult) -> list[str]:
+    held = [
+        plate.units.reference for plate in result.titers if plate.units.reference and plate.units.reference.accepted
+    ]
+    if not held:
+        return []
+    settings = held[0].settings
+    words = "; ".join(
+        f"{r.plate}: {r.curve.model if r.curve else ''}, {r.lloq:.3g} to {r.uloq:.3g} a well" for r in held
+    )
+    return [
+        f"{settings.unit} are read off the curve of the plate's reference serum ({held[0].serum}, "
+        f"{settings.units:g} {settings.unit} undiluted), fitted to delta, within the range in which standards are read "
+        f"back ({words}), and never beyond it. They compare binding, which holds affinity as well as amount.",
     ]
 
 
