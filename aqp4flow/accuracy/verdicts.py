@@ -57,7 +57,6 @@ class Verdicts:
     numbers: tuple[Verdict, ...]
     endpoints: tuple[EndpointVerdict, ...]
     calls: tuple[Call, ...]
-    unknown_folds: int = 0
 
 
 def judge(cell: str, planted: PlantedPlate, found: PlateTiters, seed: int) -> Verdicts:

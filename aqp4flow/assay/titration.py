@@ -24,7 +24,6 @@ class Rules:
     curve: CurveSettings | None
     draws: int
     seed: int
-    least: float | None = None
 
 
 def titrate(

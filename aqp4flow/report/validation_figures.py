@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aqp4flow.assay.carryoverstudy import LowWell
+from aqp4flow.assay.detection import Limits, Profile, Spread
+from aqp4flow.assay.linearity import Linearity
 from aqp4flow.assay.precision import CONTROLS
-from aqp4flow.assay.validation import Limits, Linearity, LowWell, Profile, Spread, Validation
+from aqp4flow.assay.validation import Validation
 from aqp4flow.model import NAN, Imprecision, Precision, Role
 from aqp4flow.report.acquisition_figure import Point
 from aqp4flow.report.figures import Drawn, new_figure, saved, styled

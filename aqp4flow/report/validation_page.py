@@ -9,18 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from aqp4flow import tables
+from aqp4flow.assay.carryoverstudy import CarryOver
 from aqp4flow.assay.definition import ValidationSettings
-from aqp4flow.assay.validation import (
-    WANTED_LEVELS,
-    WANTED_PLATES,
-    WANTED_REPLICATES,
-    CarryOver,
-    Goal,
-    Limit,
-    Linearity,
-    Validation,
-    control_lines,
-)
+from aqp4flow.assay.detection import Limit
+from aqp4flow.assay.linearity import Linearity
+from aqp4flow.assay.validation import WANTED_LEVELS, WANTED_PLATES, WANTED_REPLICATES, Goal, Validation, control_lines
 from aqp4flow.model import NAN, POOLED, Estimate, Imprecision, Precision, Role
 from aqp4flow.report import validation_figures
 from aqp4flow.report.figures import Drawn
