@@ -36,7 +36,7 @@ from aqp4flow.model import (
     Well,
 )
 from aqp4flow.report import validation_page
-from aqp4flow.report.validation_page import Source, Validated
+from aqp4flow.report.validation_goals import Source, Validated, judged
 
 MARK = "validation.json"
 _READ = ("wells.csv", "reactivity.csv", "titers.csv", "checks.csv")
@@ -272,9 +272,7 @@ def _validated(
     ]
     title = f"{assay['assay'].get('name')}, version {assay['assay'].get('version')}"
     decide = str(assay.get("readout", {}).get("decide", Assay.model_fields["readout"].default.decide))
-    return validation_page.judged(
-        Validated(title, str(assay["assay"]["antigen"]), decide, tuple(sources), measured, rest, settings)
-    )
+    return judged(Validated(title, str(assay["assay"]["antigen"]), decide, tuple(sources), measured, rest, settings))
 
 
 def _manifest(found: Sequence[Results], settings: ValidationSettings, folder: Path) -> str:

@@ -22,7 +22,7 @@ from aqp4flow.assay.detection import detection_limits, limit_of_blank, profile_o
 from aqp4flow.assay.linearity import deviations, linear_interval, linearity, ratio_of_slopes, slope_of
 from aqp4flow.assay.precision import Observation, observations
 from aqp4flow.model import Bound, Estimate, Reading, Role, Titer, Titration, Well
-from aqp4flow.report import validation_page
+from aqp4flow.report import validation_tables
 
 SETTINGS = ValidationSettings()
 ROOT = Path(__file__).parents[1]
@@ -400,8 +400,8 @@ def test_a_validation_is_a_whole_folder(
     for name in ("precision-profile", "linearity", "limits", "carryover"):
         assert {f"figures/{name}.{kind}" for kind in ("svg", "png", "csv")} <= names
     for name, columns in (
-        ("precision", validation_page.PRECISION), ("linearity", validation_page.LINEARITY),
-        ("limits", validation_page.LIMITS), ("carryover", validation_page.CARRYOVER),
+        ("precision", validation_tables.PRECISION), ("linearity", validation_tables.LINEARITY),
+        ("limits", validation_tables.LIMITS), ("carryover", validation_tables.CARRYOVER),
     ):  # fmt: skip
         assert tuple(table(tmp_path / "out" / f"validation_{name}.csv")[0]) == columns
     page = (tmp_path / "out" / "validation.html").read_text(encoding="utf-8")
@@ -564,7 +564,12 @@ def test_real_results_are_read_as_they_were_written(results: Path, tmp_path: Pat
 def test_every_column_of_the_validation_is_documented() -> None:
     """Each stands in docs/validation.md."""
     page = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
-    found = [validation_page.PRECISION, validation_page.LINEARITY, validation_page.LIMITS, validation_page.CARRYOVER]
+    found = [
+        validation_tables.PRECISION,
+        validation_tables.LINEARITY,
+        validation_tables.LIMITS,
+        validation_tables.CARRYOVER,
+    ]
     for column in {column for columns in found for column in columns}:
         assert f"`{column}`" in page, column
 

@@ -74,8 +74,8 @@ def judge(cell: str, planted: PlantedPlate, found: PlateTiters, seed: int) -> Ve
         if titration.endpoint is not None:
             steps = _endpoint_steps(true, titration.endpoint, [row for row in rows if row.serum == true.name])
             endpoints.append(EndpointVerdict(cell, steps))
-    folds, unknown = _folds(cell, planted, found, seed)
-    return Verdicts((*numbers, *folds), tuple(endpoints), tuple(_calls(cell, truth, found)), unknown)
+    numbers += _folds(cell, planted, found, seed)
+    return Verdicts(tuple(numbers), tuple(endpoints), tuple(_calls(cell, truth, found)))
 
 
 def _delta(cell: str, true: PlantedSerum, row: Reactivity) -> Verdict:
@@ -118,7 +118,7 @@ def _endpoint_steps(true: PlantedSerum, found: Titer, rows: Sequence[Reactivity]
     return reached - run
 
 
-def _folds(cell: str, planted: PlantedPlate, found: PlateTiters, seed: int) -> tuple[list[Verdict], int]:
+def _folds(cell: str, planted: PlantedPlate, found: PlateTiters, seed: int) -> list[Verdict]:
     visits = [
         Visit(serum.patient, serum.name, "2014-03-03", visit, visit == VISITS[0], 6.0 * VISITS.index(visit))
         for serum in planted.sera
@@ -128,16 +128,15 @@ def _folds(cell: str, planted: PlantedPlate, found: PlateTiters, seed: int) -> t
     ]
     truth = {serum.name: serum for serum in planted.sera}
     points = trajectories(visits, by_serum(found.titrations, found.rows), "titer", seed)
-    later = [point for point in points if not point.visit.baseline]
     verdicts: list[Verdict] = []
-    for point in later:
+    for point in points:
         now, before = truth[point.visit.serum], truth[f"{point.visit.patient}-{VISITS[0]}"]
-        if point.fold is None:
+        if point.visit.baseline or point.fold is None:
             continue
         verdicts.append(_bounded(cell, "fold", point.fold, now.concentration / before.concentration))
         if 0 < now.titer < math.inf and 0 < before.titer < math.inf:
             verdicts.append(_bounded(cell, "titer-fold", point.fold, now.titer / before.titer))
-    return verdicts, sum(point.fold is None for point in later)
+    return verdicts
 
 
 def _calls(cell: str, truth: dict[str, PlantedSerum], found: PlateTiters) -> Iterable[Call]:

@@ -1,4 +1,4 @@
-"""A validation as tables and one page that opens offline and prints: what was shown, with n, and what was not."""
+"""A validation as one page that opens offline and prints: what was shown, with n, and what was not."""
 
 from __future__ import annotations
 
@@ -6,273 +6,26 @@ import base64
 import importlib.resources
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aqp4flow import tables
-from aqp4flow.assay.carryoverstudy import CarryOver
-from aqp4flow.assay.definition import ValidationSettings
-from aqp4flow.assay.detection import Limit
 from aqp4flow.assay.linearity import Linearity
-from aqp4flow.assay.validation import WANTED_LEVELS, WANTED_PLATES, WANTED_REPLICATES, Goal, Validation, control_lines
-from aqp4flow.model import NAN, POOLED, Estimate, Imprecision, Precision, Role
+from aqp4flow.assay.validation import control_lines
+from aqp4flow.model import POOLED, Estimate, Imprecision, Role
 from aqp4flow.report import validation_figures
 from aqp4flow.report.figures import Drawn
 from aqp4flow.report.page import Grid, Picture
+from aqp4flow.report.validation_goals import Validated, lacks
+from aqp4flow.report.validation_tables import (
+    CARRYOVER,
+    LINEARITY,
+    carryover_table,
+    limits_table,
+    linearity_table,
+    precision_table,
+    precision_verdict,
+)
 from aqp4flow.tables import Cell, Table, number
-
-
-@dataclass(frozen=True)
-class Source:
-    """One results folder that took part: its number, name, plates, wells, version, failed checks, short hash."""
-
-    number: int
-    name: str
-    plates: tuple[str, ...]
-    wells: int
-    version: str
-    failed: tuple[str, ...]
-    identity: str
-
-
-@dataclass(frozen=True)
-class Validated:
-    """A whole validation: what went in, what was found, the goals that were set, what is missing."""
-
-    title: str
-    antigen: str
-    decide: str
-    sources: tuple[Source, ...]
-    precision: Precision
-    rest: Validation
-    settings: ValidationSettings
-    goals: tuple[Goal, ...] = ()
-    missing: tuple[str, ...] = ()
-
-    @property
-    def met(self) -> bool:
-        """Whether every goal that was set is met."""
-        return all(goal.met for goal in self.goals)
-
-    @property
-    def plates(self) -> int:
-        """How many plates took part."""
-        return sum(len(source.plates) for source in self.sources)
-
-
-# --- goals, and what is missing -----------------------------------------------------------------------
-
-
-def judged(whole: Validated) -> Validated:
-    """The validation with its goals looked at, and the wells named that it lacks."""
-    return replace(whole, goals=tuple(_goals(whole)), missing=tuple(_missing(whole)))
-
-
-def _is_judged(whole: Validated, row: Imprecision) -> bool:
-    """Goals for CVs hold for the deciding read-out and the titer, of controls whose shift is clear, and pooled."""
-    return row.quantity in (whole.decide, "titer") and "near-blank" not in row.notes and row.role != Role.NEGATIVE
-
-
-def _goals(whole: Validated) -> list[Goal]:
-    goals, found = whole.settings, []
-    rows = [row for row in whole.precision.rows if _is_judged(whole, row)]
-    for name, limit, values in (
-        ("goal_within_cv", goals.goal_within_cv, [(row, row.within.value) for row in rows if row.within.known]),
-        ("goal_total_cv", goals.goal_total_cv, [(row, row.total.value) for row in rows if row.total.known]),
-    ):
-        if limit is not None:
-            found.append(_largest(name, limit, values))
-    if goals.goal_linear_fold is not None:
-        lines = control_lines(whole.rest.lines)
-        folds = [line.fold if line.interval else 1.0 for line in lines]
-        value = min(folds, default=NAN)
-        words = f"The linear interval spans {number(value)}-fold." if folds else "No serum has a linear interval."
-        found.append(Goal("goal_linear_fold", value, goals.goal_linear_fold, value >= goals.goal_linear_fold, words))
-    if goals.goal_lloq is not None:
-        lloq = whole.rest.limits.of("LLOQ")
-        value = lloq.value if lloq else NAN
-        words = f"The LLOQ is {number(value)}." if lloq else "There is no LLOQ."
-        found.append(Goal("goal_lloq", value, goals.goal_lloq, value <= goals.goal_lloq, words))
-    if goals.goal_carryover_percent is not None:
-        found.append(_carryover_goal(whole.rest.carried, goals.goal_carryover_percent))
-    return found
-
-
-def _largest(name: str, limit: float, values: Sequence[tuple[Imprecision, float]]) -> Goal:
-    if not values:
-        return Goal(name, NAN, limit, False, "These plates show no such CV.")
-    row, value = max(values, key=lambda pair: pair[1])
-    return Goal(name, value, limit, value <= limit, f"The largest is {value:.3g} %: {_named(row)}.")
-
-
-def _carryover_goal(carried: Sequence[CarryOver], limit: float) -> Goal:
-    """Met when the upper 95 % limit lies within the goal: that nothing was found does not show that nothing is."""
-    known = [row for row in carried if not math.isnan(row.percent.high)]
-    if not known:
-        return Goal("goal_carryover_percent", NAN, limit, False, "These plates cannot show carry-over.")
-    high = known[-1].percent.high  # of all kinds together, where there are several
-    message = f"Carry-over is at most {high:.3g} % of the well before (upper 95 % limit)."
-    return Goal("goal_carryover_percent", high, limit, high <= limit, message)
-
-
-def _named(row: Imprecision) -> str:
-    where = "" if math.isnan(row.dilution) else f" 1:{row.dilution:g}"
-    return f"{row.quantity} of {row.material}{where}"
-
-
-def lacks(row: Imprecision) -> str:
-    """What a level lacks of three replicates on five plates, in words; empty when nothing."""
-    words = []
-    if row.plates < WANTED_PLATES:
-        words.append(f"{WANTED_PLATES - row.plates} more plates")
-    wanted = WANTED_REPLICATES * max(row.plates, 1)
-    if row.quantity in ("delta", "ratio", "index") and row.n < wanted:
-        words.append(f"{WANTED_REPLICATES} wells a plate ({row.n / max(row.plates, 1):.3g} now)")
-    return ", ".join(words)
-
-
-def _missing(whole: Validated) -> list[str]:
-    """The wells the lab should add, one sentence each."""
-    found = []
-    levels = [
-        row
-        for row in whole.precision.rows
-        if row.quantity == "delta" and row.material != POOLED and row.role in (Role.POSITIVE, Role.REFERENCE)
-        and "near-blank" not in row.notes
-    ]  # fmt: skip
-    full = [row for row in levels if not lacks(row)]
-    if len(full) < WANTED_LEVELS:
-        found.append(
-            f"Precision: {len(full)} of the {WANTED_LEVELS} wanted levels have {WANTED_REPLICATES} wells on each of "
-            f"{WANTED_PLATES} plates ({len(levels)} control levels are on the plates at all). Put a low, a middle and "
-            f"a high control, each in {WANTED_REPLICATES} wells, on at least {WANTED_PLATES} plates."
-        )
-    found += _missing_series(whole)
-    blanks = {name: len(values) for name, values in whole.rest.blanks.items()}
-    if blanks["negative sera"] < 60:
-        words = f"{blanks['negative sera']} wells of negative sera and {blanks['secondary only']} without serum"
-        found.append(f"Limit of blank: {words}; EP17 wants 60 results of at least 4 blank samples.")
-    low = [limit for limit in whole.rest.limits.found if limit.name == "LOD" and limit.basis.startswith("low sera")]
-    if not low or low[0].plates < 3:
-        found.append(
-            "Limit of detection: no serum between LOB and four times LOB is on three plates or more. Dilute a control "
-            "until it hardly stands out, and put it on every plate."
-        )
-    if not any(row.percent.known for row in whole.rest.carried):
-        found.append(
-            "Carry-over: no plate has wells of one kind both after a high well and after a low one. Put two wells "
-            "without serum right after the highest well, and two after a negative one."
-        )
-    return found
-
-
-def _missing_series(whole: Validated) -> list[str]:
-    lines = [line for line in control_lines(whole.rest.lines) if line.order]
-    found = []
-    if not lines:
-        found.append("Linearity: no control has a series of at least 3 dilutions. Titrate one in 5 or more, twice.")
-    for line in lines:
-        n = sum(level.n for level in line.levels)
-        if len(line.levels) < 5 or n < 2 * len(line.levels):
-            words = f"Linearity: {line.serum} has {len(line.levels)} dilutions in range, {n} wells in all"
-            found.append(f"{words}; EP06 wants 5 or more, each at least twice.")
-    if not any(line.slope_ratio.known for line in whole.rest.lines):
-        found.append(
-            "Parallelism: no serum shares two dilutions' shifts with a reference serum in its linear interval."
-        )
-    return found
-
-
-# --- tables ---------------------------------------------------------------------------------------------
-
-PRECISION = (*tables.PRECISION, "goal_within_cv", "goal_total_cv", "verdict", "shown", "missing")
-LINEARITY = (
-    "serum", "role", "dilution", "n", "plates", "geometric_mean", "best_order", "deviation_percent", "in_interval",
-    "interval_deviation_percent", "recovery_percent", "slope", "slope_low", "slope_high", "slope_ratio",
-    "slope_ratio_low", "slope_ratio_high", "parallel", "notes",
-)  # fmt: skip
-LIMITS = (
-    "limit", "basis", "rule", "value", "chosen", "n", "materials", "plates", "mean", "sd", "goal", "verdict", "notes",
-)  # fmt: skip
-CARRYOVER = (
-    "kind", "n_after_high", "n_after_low", "mean_after_high", "mean_after_low", "mean_high_well", "percent",
-    "percent_low", "percent_high", "goal", "verdict", "notes",
-)  # fmt: skip
-
-
-def precision_table(whole: Validated) -> Table:
-    """The rows of precision.csv over all plates, with goals, verdict (by the estimate) and whether limits show it."""
-    return PRECISION, [
-        [*tables.precision_row(row), *_verdict(whole, row), "" if row.material == POOLED else lacks(row)]
-        for row in whole.precision.rows
-    ]
-
-
-def _verdict(whole: Validated, row: Imprecision) -> list[Cell]:
-    goals = (whole.settings.goal_within_cv, whole.settings.goal_total_cv)
-    pairs = [
-        (cv, goal) for cv, goal in zip((row.within, row.total), goals, strict=True) if goal is not None and cv.known
-    ]
-    if not pairs or not _is_judged(whole, row):
-        return [*goals, None, None]
-    met = all(cv.value <= goal for cv, goal in pairs)
-    return [*goals, "pass" if met else "fail", "yes" if all(cv.high <= goal for cv, goal in pairs) else "no"]
-
-
-def linearity_table(whole: Validated) -> Table:
-    """A row a serum and dilution in range; what concerns the serum stands in each of its rows."""
-    rows: list[list[Cell]] = []
-    for line in whole.rest.lines:
-        inside = line.inside()
-        whole_serum: list[Cell] = [
-            *_three(line.slope), *_three(line.slope_ratio), line.parallel or None, tables.joined(line.notes),
-        ]  # fmt: skip
-        rows += [
-            [
-                line.serum, line.role, level.dilution, level.n, level.plates, level.mean, line.order or None,
-                level.deviation, "yes" if level in inside else None, level.interval_deviation, level.recovery,
-                *whole_serum,
-            ]
-            for level in line.levels
-        ]  # fmt: skip
-        if not line.levels:
-            rows.append([line.serum, line.role, *[None] * 9, *whole_serum])
-    return LINEARITY, rows
-
-
-def _three(estimate: Estimate) -> list[Cell]:
-    return [estimate.value, estimate.low, estimate.high]
-
-
-def limits_table(whole: Validated) -> Table:
-    """LOB, LOD and LLOQ by every rule that had enough wells; `chosen` marks the one that counts."""
-    return LIMITS, [[*_limit(limit), *_limit_goal(whole, limit)] for limit in whole.rest.limits.found]
-
-
-def _limit(limit: Limit) -> list[Cell]:
-    return [
-        limit.name, limit.basis, limit.rule, limit.value, "yes" if limit.chosen else None, limit.n, limit.materials,
-        limit.plates, limit.mean, limit.sd,
-    ]  # fmt: skip
-
-
-def _limit_goal(whole: Validated, limit: Limit) -> list[Cell]:
-    goal = whole.settings.goal_lloq if limit.name == "LLOQ" and limit.chosen else None
-    verdict = None if goal is None else "pass" if limit.value <= goal else "fail"
-    return [goal, verdict, tables.joined(limit.notes)]
-
-
-def carryover_table(whole: Validated) -> Table:
-    """A row a kind of low well, and one of all together."""
-    goal = whole.settings.goal_carryover_percent
-    return CARRYOVER, [
-        [
-            row.kind, row.n_after_high, row.n_after_low, row.mean_after_high, row.mean_after_low, row.mean_high,
-            *_three(row.percent), goal,
-            None if goal is None or math.isnan(row.percent.high) else "pass" if row.percent.high <= goal else "fail",
-            tables.joined(row.notes),
-        ]
-        for row in whole.rest.carried
-    ]  # fmt: skip
 
 
 def files_of(whole: Validated) -> dict[str, bytes]:
@@ -288,9 +41,6 @@ def files_of(whole: Validated) -> dict[str, bytes]:
     files |= {f"figures/{name}": data for name, data in drawn.files.items()}
     files["validation.html"] = render(whole, drawn).encode()
     return files
-
-
-# --- page ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -462,7 +212,7 @@ def _level_grid(whole: Validated, rows: Sequence[Imprecision]) -> Grid:
             row.quantity, row.material + ("" if math.isnan(row.dilution) else f" 1:{row.dilution:g}"), str(row.n),
             str(row.plates), _short(row.mean), _with_limits(row.within),
             f"{row.between.value:.3g}" if row.between.known else "", _with_limits(row.total),
-            str(_verdict(whole, row)[2] or ""), lacks(row), "; ".join(row.notes),
+            str(precision_verdict(whole, row)[2] or ""), lacks(row), "; ".join(row.notes),
         ]
         for row in rows
     ]  # fmt: skip
