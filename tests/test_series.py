@@ -146,6 +146,7 @@ def titration(endpoint: float, bound: str = "=", spread: float = 0.1) -> Titrati
     ("parts", "value", "bound", "flags"),
     [
         ([(40, "="), (80, "=")], 40 * math.sqrt(2), "=", ()),  # one step apart: the mid-step
+        ([(40960, "="), (81920, "=")], math.sqrt(40960 * 81920), "=", ()),  # 57,926 (their arithmetic mean: 61,440)
         ([(40, "="), (160, "=")], 80, "=", ("replicate-titers-differ",)),
         ([(10, "<"), (10, "=")], 10, "<", ()),
         ([(10, "<"), (20, "=")], 10 * math.sqrt(2), "<", ("replicate-titers-differ",)),  # `<` is below 10

@@ -34,7 +34,7 @@ def precision_table(whole: Validated) -> Table:
 
 
 def precision_verdict(whole: Validated, row: Imprecision) -> list[Cell]:
-    """The goals for CVs that hold for a row, and pass or fail; empty where none does."""
+    """Both goals for CVs, whether the row meets them, and whether its upper limits do; empty where none is set."""
     goals = (whole.settings.goal_within_cv, whole.settings.goal_total_cv)
     pairs = [
         (cv, goal) for cv, goal in zip((row.within, row.total), goals, strict=True) if goal is not None and cv.known
