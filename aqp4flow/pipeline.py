@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.background import background_checks, backgrounds, corrected
-from aqp4flow.assay.cutoff import CutOffs, cut_offs
+from aqp4flow.assay.cutoffs.cutoff import CutOffs, cut_offs
+from aqp4flow.assay.cutoffs.negatives import Past
 from aqp4flow.assay.declared import declared_checks, error_or_declared
 from aqp4flow.assay.definition import Assay
-from aqp4flow.assay.negatives import Past
 from aqp4flow.assay.presets import plate_checks, preset_checks
 from aqp4flow.assay.readout import Frame
-from aqp4flow.assay.reference import PlateUnits, plate_units
-from aqp4flow.assay.standard import Law, PlateFacts
 from aqp4flow.assay.status import decide
+from aqp4flow.assay.units.reference import PlateUnits, plate_units
+from aqp4flow.assay.units.standard import Law, PlateFacts
 from aqp4flow.model import (
     NAN,
     Check,
@@ -76,7 +76,7 @@ class StudyResult:
 
 def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     """Replicates together, cut-off, status, titers and the plate's acceptance; `curves` False fits none."""
-    from aqp4flow.assay.curve import off_curve_checks
+    from aqp4flow.assay.curves.curve import off_curve_checks
     from aqp4flow.assay.titration import Rules, confirmed, titrate
 
     assay = wells.setting.assay
@@ -186,7 +186,7 @@ def finish(
 
 def _precision(assay: Assay, titers: Sequence[PlateTiters]) -> tuple[Precision, Check]:
     """The study's own precision from whatever was measured more than once."""
-    from aqp4flow.assay.precision import observations, precision, precision_check
+    from aqp4flow.assay.quality.precision import observations, precision, precision_check
 
     readings = [reading for plate in titers for reading in plate.wells.readings]
     found = observations(readings, [titration for plate in titers for titration in plate.titrations])
@@ -196,7 +196,7 @@ def _precision(assay: Assay, titers: Sequence[PlateTiters]) -> tuple[Precision, 
 
 def _control_charts(titers: Sequence[PlateTiters]) -> list[Check]:
     """Control materials of each plate against earlier runs, those of this study's plates before it among them."""
-    from aqp4flow.assay.controlchart import control_checks
+    from aqp4flow.assay.quality.controlchart import control_checks
 
     checks: list[Check] = []
     past = list(titers[0].wells.setting.controls or ()) if titers else []

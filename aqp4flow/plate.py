@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.background import refusals
+from aqp4flow.assay.cutoffs.negatives import Past
 from aqp4flow.assay.definition import Assay, resolve_channel
-from aqp4flow.assay.negatives import Past
 from aqp4flow.cytometry.beadlot import for_channel
 from aqp4flow.cytometry.beads import Assigned
 from aqp4flow.cytometry.gates import Columns, GateChannels

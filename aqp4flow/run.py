@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from aqp4flow import __version__, pipeline, tables
+from aqp4flow.assay.cutoffs.negatives import Past, read_history
 from aqp4flow.assay.definition import Assay, FcsSettings, read_definition
-from aqp4flow.assay.negatives import Past, read_history
 from aqp4flow.assay.platemap import apply_overrides, read_plate_map
 from aqp4flow.cohort.visits import read_visits
 from aqp4flow.cytometry.beadlot import read_lot

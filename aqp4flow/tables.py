@@ -7,8 +7,8 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
-from aqp4flow.assay.parallelism import Parallelism
-from aqp4flow.assay.standard import Reference
+from aqp4flow.assay.units.parallelism import Parallelism
+from aqp4flow.assay.units.standard import Reference
 from aqp4flow.cytometry.beads import Calibration
 from aqp4flow.model import (
     NAN,

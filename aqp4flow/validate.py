@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from aqp4flow import __version__, tables
 from aqp4flow.assay.definition import Assay, PrecisionSettings, ValidationSettings, read_definition
-from aqp4flow.assay.precision import observations, precision
-from aqp4flow.assay.validation import Validation, validation
+from aqp4flow.assay.quality.precision import observations, precision
+from aqp4flow.assay.quality.validation import Validation, validation
 from aqp4flow.errors import InputError
 from aqp4flow.folder import fresh_folder, may_replace
 from aqp4flow.model import (

@@ -12,7 +12,7 @@ import pytest
 from aqp4flow.accuracy import tally
 from aqp4flow.accuracy.readinglevel import definition, frey_factor, reading_verdicts
 from aqp4flow.accuracy.verdicts import Verdicts, _bounded, judge
-from aqp4flow.assay.cutoff import CutOffs
+from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.declared import error_or_declared
 from aqp4flow.assay.readout import ReplicateError, combine, with_shift
 from aqp4flow.assay.titer import bounded, crossing, interpolated_titer

@@ -10,7 +10,7 @@ import pytest
 
 from aqp4flow import tables
 from aqp4flow.assay import acceptance, readout
-from aqp4flow.assay.cutoff import CutOffs, cut_offs, cutoff_draws, frey
+from aqp4flow.assay.cutoffs.cutoff import CutOffs, cut_offs, cutoff_draws, frey
 from aqp4flow.assay.definition import Acceptance, CurveSettings, Cutoff
 from aqp4flow.assay.replicates import Law
 from aqp4flow.assay.status import decide

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from aqp4flow.assay.bindingmodel import MODELS, Scale, predict, response, to_natural
-from aqp4flow.assay.curve import Series, fit_curve, fit_curves, off_curve_checks, parameter_draws
-from aqp4flow.assay.curvefit import fit_all, limits_of
-from aqp4flow.assay.cutoff import CutOffs
+from aqp4flow.assay.curves.bindingmodel import MODELS, Scale, predict, response, to_natural
+from aqp4flow.assay.curves.curve import Series, fit_curve, fit_curves, off_curve_checks, parameter_draws
+from aqp4flow.assay.curves.curvefit import fit_all, limits_of
+from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.definition import CurveSettings
 from aqp4flow.assay.titration import Rules, plate_series, titrate
 from aqp4flow.model import NAN, Curve, Estimate, Reactivity, Reading, Role, Status, Titration, Verdict, Well

@@ -14,12 +14,12 @@ from scipy import stats
 
 from aqp4flow import tables
 from aqp4flow.assay import acceptance, readout
-from aqp4flow.assay.cutoff import CutOffs, cut_offs, cutoff_draws
-from aqp4flow.assay.cutoffchecks import cutoff_checks, sentence
-from aqp4flow.assay.cutoffrules import exceeding, frey_factor, order_rank, robust_rate, tolerance_factor
+from aqp4flow.assay.cutoffs.cutoff import CutOffs, cut_offs, cutoff_draws
+from aqp4flow.assay.cutoffs.cutoffchecks import cutoff_checks, sentence
+from aqp4flow.assay.cutoffs.cutoffrules import exceeding, frey_factor, order_rank, robust_rate, tolerance_factor
+from aqp4flow.assay.cutoffs.negatives import Past, read_history
+from aqp4flow.assay.cutoffs.roc import area, clopper_pearson, wilson, youden
 from aqp4flow.assay.definition import Acceptance, Cutoff, read_definition
-from aqp4flow.assay.negatives import Past, read_history
-from aqp4flow.assay.roc import area, clopper_pearson, wilson, youden
 from aqp4flow.assay.status import decide
 from aqp4flow.assay.titer import crossing
 from aqp4flow.errors import ConfigError, SheetError

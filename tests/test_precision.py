@@ -13,7 +13,7 @@ import pytest
 
 from aqp4flow import tables
 from aqp4flow.assay.definition import PrecisionSettings
-from aqp4flow.assay.precision import (
+from aqp4flow.assay.quality.precision import (
     MeanSquare,
     Observation,
     components,

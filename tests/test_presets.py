@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aqp4flow.assay.cutoff import CutOffs
+from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.definition import Assay, CurveSettings, Readout, read_definition
 from aqp4flow.assay.presets import (
     PRESETS,

@@ -14,11 +14,11 @@ import pytest
 
 from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.carryover import carry_over
-from aqp4flow.assay.controlchart import chart, control_checks, range_rule, westgard
-from aqp4flow.assay.cutoff import CutOffs
+from aqp4flow.assay.cutoffs.cutoff import CutOffs
+from aqp4flow.assay.cutoffs.negatives import Past
 from aqp4flow.assay.definition import Acceptance, CurveSettings
-from aqp4flow.assay.negatives import Past
 from aqp4flow.assay.oddities import rises
+from aqp4flow.assay.quality.controlchart import chart, control_checks, range_rule, westgard
 from aqp4flow.assay.replicatetiters import averaged, replicate_series
 from aqp4flow.assay.titration import Rules, titrate
 from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Titer, Titration, Well

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aqp4flow.assay.definition import ReferenceSettings
-from aqp4flow.assay.parallelism import parallelism, slope_ratio
-from aqp4flow.assay.reference import PlateUnits, plate_units
-from aqp4flow.assay.standard import (
+from aqp4flow.assay.units.parallelism import parallelism, slope_ratio
+from aqp4flow.assay.units.reference import PlateUnits, plate_units
+from aqp4flow.assay.units.standard import (
     Law,
     PlateFacts,
     Reference,
@@ -28,7 +28,7 @@ from aqp4flow.assay.standard import (
     read_back,
     with_range,
 )
-from aqp4flow.assay.units import SerumUnits, units_of
+from aqp4flow.assay.units.units import SerumUnits, units_of
 from aqp4flow.cohort.trajectory import by_serum, trajectories
 from aqp4flow.model import (
     NAN,

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from aqp4flow import tables
-from aqp4flow.assay.carryoverstudy import carry_over, low_wells
 from aqp4flow.assay.definition import Assay, ValidationSettings
-from aqp4flow.assay.detection import detection_limits, limit_of_blank, profile_of, spreads
-from aqp4flow.assay.linearity import deviations, linear_interval, linearity, ratio_of_slopes, slope_of
-from aqp4flow.assay.precision import Observation, observations
+from aqp4flow.assay.quality.carryoverstudy import carry_over, low_wells
+from aqp4flow.assay.quality.detection import detection_limits, limit_of_blank, profile_of, spreads
+from aqp4flow.assay.quality.linearity import deviations, linear_interval, linearity, ratio_of_slopes, slope_of
+from aqp4flow.assay.quality.precision import Observation, observations
 from aqp4flow.model import Bound, Estimate, Reading, Role, Titer, Titration, Well
 from aqp4flow.report import validation_tables
 

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aqp4flow.assay.cutoff import CutOffs
-from aqp4flow.assay.cutoffchecks import cutoff_checks
+from aqp4flow.assay.cutoffs.cutoff import CutOffs
+from aqp4flow.assay.cutoffs.cutoffchecks import cutoff_checks
 from aqp4flow.assay.definition import Acceptance
 from aqp4flow.assay.readout import ReplicateError
 from aqp4flow.errors import listed

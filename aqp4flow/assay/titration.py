@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aqp4flow.assay.curve import Series, fit_curves
-from aqp4flow.assay.cutoff import CutOffs, cutoff_draws
+from aqp4flow.assay.curves.curve import Series, fit_curves
+from aqp4flow.assay.cutoffs.cutoff import CutOffs, cutoff_draws
 from aqp4flow.assay.definition import CurveSettings
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.titer import Draws, endpoint_titer, interpolated_titer

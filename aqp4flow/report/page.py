@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from aqp4flow import __version__, tables
-from aqp4flow.assay.cutoffrules import percent
+from aqp4flow.assay.cutoffs.cutoffrules import percent
 from aqp4flow.calibration import line_words
 from aqp4flow.gating import OwnGates
 from aqp4flow.model import POOLED, Bound, Check, CutOff, Imprecision, Reading, Role, Titer, Verdict

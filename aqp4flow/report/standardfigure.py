@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aqp4flow.assay.standard import Reference, ReferenceCurve
-from aqp4flow.assay.units import SerumUnits
+from aqp4flow.assay.units.standard import Reference, ReferenceCurve
+from aqp4flow.assay.units.units import SerumUnits
 from aqp4flow.model import NAN
 
 if TYPE_CHECKING:

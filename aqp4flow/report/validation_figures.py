@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aqp4flow.assay.carryoverstudy import LowWell
-from aqp4flow.assay.detection import Limits, Profile, Spread
-from aqp4flow.assay.linearity import Linearity
-from aqp4flow.assay.precision import CONTROLS
-from aqp4flow.assay.validation import Validation
+from aqp4flow.assay.quality.carryoverstudy import LowWell
+from aqp4flow.assay.quality.detection import Limits, Profile, Spread
+from aqp4flow.assay.quality.linearity import Linearity
+from aqp4flow.assay.quality.precision import CONTROLS
+from aqp4flow.assay.quality.validation import Validation
 from aqp4flow.model import NAN, Imprecision, Precision, Role
 from aqp4flow.report.acquisition_figure import Point
 from aqp4flow.report.figures import Drawn, new_figure, saved, styled

@@ -6,9 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from aqp4flow.assay.carryoverstudy import CarryOver
 from aqp4flow.assay.definition import ValidationSettings
-from aqp4flow.assay.validation import WANTED_LEVELS, WANTED_PLATES, WANTED_REPLICATES, Goal, Validation, control_lines
+from aqp4flow.assay.quality.carryoverstudy import CarryOver
+from aqp4flow.assay.quality.validation import (
+    WANTED_LEVELS,
+    WANTED_PLATES,
+    WANTED_REPLICATES,
+    Goal,
+    Validation,
+    control_lines,
+)
 from aqp4flow.model import NAN, POOLED, Imprecision, Precision, Role
 from aqp4flow.tables import number
 

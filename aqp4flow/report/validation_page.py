@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aqp4flow import tables
-from aqp4flow.assay.linearity import Linearity
-from aqp4flow.assay.validation import control_lines
+from aqp4flow.assay.quality.linearity import Linearity
+from aqp4flow.assay.quality.validation import control_lines
 from aqp4flow.model import POOLED, Estimate, Imprecision, Role
 from aqp4flow.report import validation_figures
 from aqp4flow.report.figures import Drawn

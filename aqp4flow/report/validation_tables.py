@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from aqp4flow import tables
-from aqp4flow.assay.detection import Limit
+from aqp4flow.assay.quality.detection import Limit
 from aqp4flow.model import POOLED, Estimate, Imprecision
 from aqp4flow.report.validation_goals import Validated, is_judged, lacks
 from aqp4flow.tables import Cell, Table

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.special import stdtrit
 
-from aqp4flow.assay.curve import Series, fit_curves
-from aqp4flow.assay.curvefit import fit_all, limits_of
+from aqp4flow.assay.curves.curve import Series, fit_curves
+from aqp4flow.assay.curves.curvefit import fit_all, limits_of
 
 Array = NDArray[np.float64]
 LADDER = np.array([*(10 * 3.0 ** np.arange(10)), math.inf])

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aqp4flow.assay.definition import ValidationSettings
-from aqp4flow.assay.linearity import Linearity
-from aqp4flow.assay.precision import Observation, by_level, components, one_way
+from aqp4flow.assay.quality.linearity import Linearity
+from aqp4flow.assay.quality.precision import Observation, by_level, components, one_way
 from aqp4flow.model import NAN, Reading, Role, Values
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aqp4flow.assay.definition import ValidationSettings
-from aqp4flow.assay.precision import Observation, by_level
+from aqp4flow.assay.quality.precision import Observation, by_level
 from aqp4flow.model import NAN, UNKNOWN, Estimate, Role, Values
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from aqp4flow.assay import curve as curves
+from aqp4flow.assay.curves import curve as curves
 from aqp4flow.assay.definition import ReferenceSettings
 from aqp4flow.model import NAN, UNKNOWN, Curve, Estimate, Reactivity, Values, Z
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aqp4flow.assay.bindingmodel import MODELS, Array, Scale, response
-from aqp4flow.assay.curvefit import RELATIVE_ERROR, Fit, Series, fit_all
+from aqp4flow.assay.curves.bindingmodel import MODELS, Array, Scale, response
+from aqp4flow.assay.curves.curvefit import RELATIVE_ERROR, Fit, Series, fit_all
 
 LEAST_FACTOR = 2.0
 CHANCE = 1e-4

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aqp4flow.assay.standard import Law, Reference, ReferenceCurve, before_the_maximum
+from aqp4flow.assay.units.standard import Law, Reference, ReferenceCurve, before_the_maximum
 from aqp4flow.model import NAN, Bound, Reactivity, Titer, Values, log2_quantile
 
 _CHANCE = 0.05

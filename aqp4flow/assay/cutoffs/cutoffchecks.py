@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from aqp4flow.assay.cutoff import CutOffs
-from aqp4flow.assay.cutoffrules import percent
+from aqp4flow.assay.cutoffs.cutoff import CutOffs
+from aqp4flow.assay.cutoffs.cutoffrules import percent
 from aqp4flow.model import Check, CutOff, Outlier, Verdict
 
 #: Sera from which on a cut-off is no longer warned of.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from aqp4flow.assay.definition import ReferenceSettings
-from aqp4flow.assay.parallelism import Parallelism, parallelism
-from aqp4flow.assay.standard import Law, PlateFacts, Reference, judgeable, judged, read_back
-from aqp4flow.assay.units import SerumUnits, units_of
+from aqp4flow.assay.units.parallelism import Parallelism, parallelism
+from aqp4flow.assay.units.standard import Law, PlateFacts, Reference, judgeable, judged, read_back
+from aqp4flow.assay.units.units import SerumUnits, units_of
 from aqp4flow.model import Check, Reactivity, Role, Titration, Verdict
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.assay import negatives as neg
-from aqp4flow.assay.cutoffrules import MAD_TO_SD, Made, make, median_and_mad
+from aqp4flow.assay.cutoffs import negatives as neg
+from aqp4flow.assay.cutoffs.cutoffrules import MAD_TO_SD, Made, make, median_and_mad
+from aqp4flow.assay.cutoffs.negatives import Labelled, Past, Refusal, Remark, Sera
+from aqp4flow.assay.cutoffs.roc import clopper_pearson, youden
 from aqp4flow.assay.definition import Cutoff
-from aqp4flow.assay.negatives import Labelled, Past, Refusal, Remark, Sera
-from aqp4flow.assay.roc import clopper_pearson, youden
 from aqp4flow.errors import ConfigError
 from aqp4flow.model import NAN, Basis, CutOff, Outlier, Reactivity, Role
 

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aqp4flow.assay.negatives import Past
+from aqp4flow.assay.cutoffs.negatives import Past
 from aqp4flow.model import Check, Reactivity, Role, Verdict, Z
 
 FULL, LEAST = 20, 5  # runs for limits that reject, and for interim ones that warn

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.assay.bindingmodel import MODELS, Array, Scale, Weights, response
-from aqp4flow.assay.leastsquares import minimise
+from aqp4flow.assay.curves.bindingmodel import MODELS, Array, Scale, Weights, response
+from aqp4flow.assay.curves.leastsquares import minimise
 
 RELATIVE_ERROR = 0.10  # of a reading far above the noise: declared, see docs/numbers.md
 _SHAPE_LIMITS = {"h": (0.3, 4.0), "g": (0.2, 5.0)}

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from aqp4flow.assay.cutoffs.negatives import Refusal, Sera
+from aqp4flow.assay.cutoffs.roc import area, share_above, youden
 from aqp4flow.assay.definition import Cutoff
-from aqp4flow.assay.negatives import Refusal, Sera
-from aqp4flow.assay.roc import area, share_above, youden
 from aqp4flow.model import NAN, UNKNOWN, Estimate
 
 #: Makes the median absolute deviation of a normal law its SD.

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aqp4flow.assay.carryoverstudy import CarryOver, LowWell, carry_over, low_wells
 from aqp4flow.assay.definition import ValidationSettings
-from aqp4flow.assay.detection import Limits, Spread, blanks, detection_limits, spreads
-from aqp4flow.assay.linearity import Linearity, linearity
-from aqp4flow.assay.precision import CONTROLS, Observation
+from aqp4flow.assay.quality.carryoverstudy import CarryOver, LowWell, carry_over, low_wells
+from aqp4flow.assay.quality.detection import Limits, Spread, blanks, detection_limits, spreads
+from aqp4flow.assay.quality.linearity import Linearity, linearity
+from aqp4flow.assay.quality.precision import CONTROLS, Observation
 from aqp4flow.model import Reading
 
 #: What EP05-A3 and H62 would have, as far as plates allow: levels, replicates a plate, plates.

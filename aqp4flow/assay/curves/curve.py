@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from aqp4flow.assay.bindingmodel import MODELS, Array, Scale, Weights, predict, to_natural
-from aqp4flow.assay.curvefit import Fit, Series, fit_all
-from aqp4flow.assay.offcurve import LEAST_FACTOR, Stray, find_strays
+from aqp4flow.assay.curves.bindingmodel import MODELS, Array, Scale, Weights, predict, to_natural
+from aqp4flow.assay.curves.curvefit import Fit, Series, fit_all
+from aqp4flow.assay.curves.offcurve import LEAST_FACTOR, Stray, find_strays
 from aqp4flow.model import NAN, Check, Curve, CurveLaw, Estimate, OffCurve, Titration, Verdict
 
 __all__ = ["MODELS", "Scale", "Series", "fit_curve", "fit_curves", "off_curve_checks", "parameter_draws", "predict"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aqp4flow.assay.definition import ReferenceSettings
-from aqp4flow.assay.units import InRange, SerumUnits
+from aqp4flow.assay.units.units import InRange, SerumUnits
 from aqp4flow.model import NAN, UNKNOWN, Estimate
 
 _FEWEST = 3

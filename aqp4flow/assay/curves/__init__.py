@@ -1,0 +1,1 @@
+"""Dilution curves: models, one least-squares objective, strays."""

@@ -1,0 +1,1 @@
+"""Cut-offs: whose sera, which rule, how sure."""

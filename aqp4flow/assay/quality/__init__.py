@@ -1,0 +1,1 @@
+"""What the lab answers for: precision, linearity, limits of detection, carry-over, control charts."""
