@@ -272,11 +272,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Outlier:
-    """A negative serum beyond Tukey's fences, its read-out, and on which side ("above" or "below")."""
+    """A negative serum beyond Tukey's fences, its read-out, on which side ("above" or "below"), and whether far."""
 
     serum: str
     value: float
     side: str
+    far: bool = False
 
 
 @dataclass(frozen=True)

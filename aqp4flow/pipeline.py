@@ -98,8 +98,8 @@ def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     if assay.titer.replicates == "separate":
         titrations = _by_replicate(wells.readings, titrations, cutoffs, (known, frame), rules)
     titrations = [confirmed(titration, rows, assay.titer.least) for titration in titrations]
-    titrations = [titration if known.df else _counting_only(titration) for titration in titrations]
-    facts = PlateFacts(cutoffs.delta.value if cutoffs.delta else NAN, known.df > 0)
+    titrations = [titration if known.of_delta.df else _counting_only(titration) for titration in titrations]
+    facts = PlateFacts(cutoffs.delta.value if cutoffs.delta else NAN, known.of_delta.df > 0)
     units = plate_units(rows, assay.reference, facts, Law(assay.titer.draws, assay.seed.value))
     titrations = [units.titration(titration) for titration in titrations]
     readings = corrected(wells.readings, off)

@@ -232,7 +232,7 @@ def _history(assay: Assay, definition_path: Path) -> tuple[Past, ...]:
     cutoff, decide = assay.cutoff, assay.readout.decide
     if cutoff.history is None:
         return ()
-    second = cutoff.second_to(decide)
+    second = cutoff.second_to(decide, assay.readout.background != "none")
     computed = [decide] + [name for name in (second,) if name is not None and cutoff.number(name, decide) is None]
     return read_history(definition_path.parent / cutoff.history, computed, "[cutoff] history")
 

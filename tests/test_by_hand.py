@@ -296,16 +296,20 @@ def test_an_interpolated_titer_does_not_depend_on_its_neighbours() -> None:
 
 
 def test_endpoint_and_titer_that_part_are_flagged() -> None:
-    """Delta crosses beyond 1:80, but the ratio fails there: the endpoint is 1:20 and the flag says why."""
-    rows = [row(900, 20), row(300, 80, status=Status.EQUIVOCAL), row(50, 320)]
+    """The ratio fails from 1:80 on, and delta crosses beyond: one dilution apart is no matter, two are, or a `<`."""
+    no = {"status": Status.EQUIVOCAL}
+    series = {
+        (80, "1:20", False): [row(900, 20), row(300, 80, **no), row(50, 320)],
+        (320, "1:20", True): [row(900, 20), row(700, 80, **no), row(300, 320, **no), row(50, 1280)],
+        (20, "<1:20", True): [row(300, 20, **no), row(50, 80), row(10, 320)],
+    }
     cutoff = CutOff("delta", 100, "fixed")
-    found = titrate(
-        rows, CutOffs(cutoff, cutoff, cutoff, 20), [], Rules("delta", CurveSettings(model="one-site"), 300, 1)
-    )[0]
-    assert str(found.endpoint) == "1:20"
-    assert found.titer is not None
-    assert found.titer.value > 80
-    assert "criteria-disagree" in found.flags
+    for (beyond, endpoint, flagged), rows in series.items():
+        rules = Rules("delta", CurveSettings(model="one-site"), 300, 1)
+        found = titrate(rows, CutOffs(cutoff, cutoff, cutoff, 20), [], rules)[0]
+        assert found.titer is not None
+        assert found.titer.value > beyond
+        assert (str(found.endpoint), "criteria-disagree" in found.flags) == (endpoint, flagged)
 
 
 # --- patients -------------------------------------------------------------------------------------
@@ -400,6 +404,12 @@ def test_a_plate_in_order_passes() -> None:
     assert verdicts(wells, rows) == dict.fromkeys(wanted, "pass")
 
 
+def unsure(bright: float) -> Reading:
+    """A well without serum whose expressing median is known within 30 percent only: a shift of 21 may be none."""
+    poor = replace(reading(role=Role.SECONDARY_ONLY), expressing=Estimate(bright, 0.7 * bright, 1.3 * bright))
+    return readout.with_shift(poor)
+
+
 @pytest.mark.parametrize(
     ("check", "verdict", "found"),
     [
@@ -408,6 +418,8 @@ def test_a_plate_in_order_passes() -> None:
         ("negative-control", "fail", lambda: verdicts([], [row(900, role=Role.NEGATIVE)])),
         ("positive-control", "fail", lambda: verdicts([], [row(50, role=Role.POSITIVE)])),
         ("secondary-only", "fail", lambda: verdicts([reading(bright=121, role=Role.SECONDARY_ONLY)], [])),
+        ("secondary-only", "warn", lambda: verdicts([unsure(121)], [])),
+        ("below-screening", "warn", lambda: verdicts([], [*negatives([20.0] * 10), row(900, 10)])),
         ("replicate-cv", "warn", lambda: verdicts([], [], cv=16)),
         ("replicate-cv", "fail", lambda: verdicts([], [], cv=26)),
         ("replicates", "warn", lambda: verdicts([], [], cv=NAN)),

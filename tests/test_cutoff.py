@@ -771,3 +771,49 @@ def test_draws_of_a_youden_cut_scatter_around_it_and_repeat_with_the_seed() -> N
     assert np.array_equal(one, two)
     assert np.quantile(one, 0.025) < 1.25 < np.quantile(one, 0.975)
     assert one.std() > 0.05
+
+
+# --- a negative that is none ------------------------------------------------------------------------
+
+QUIET = (10.0, 14.0, 6.0, 12.0, 8.0, 11.0, 9.0, 13.0, 7.0)
+
+
+def control(rows: list[Reactivity], **settings: object) -> tuple[str, float]:
+    """Verdict and value of `negative-control`."""
+    found = made(rows, **settings)
+    rows = decide(rows, found.deciding, found.second)
+    result = acceptance.PlateResult("P", [], rows, found, readout.ReplicateError(0, 0, NAN))
+    (check,) = (c for c in acceptance.accept(result, Acceptance()) if c.check == "negative-control")
+    return check.verdict.value, check.value
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_positive_among_ten_negatives_fails_the_plate(log: bool) -> None:
+    """Of ten values none exceeds mean + 2.846 SD, so that Frey's 2.959 never sees it: the others' limit does."""
+    rows = [*negatives(*QUIET), *negatives(5000.0, ratio=8)]
+    rows[-1] = replace(rows[-1], serum="STRONG")
+    cutoff = deciding(rows, log=log)
+    assert cutoff.value > 4000
+    assert control(rows, log=log) == ("fail", 1)
+
+
+def test_a_negative_apart_in_delta_alone_is_an_outlier_and_no_more() -> None:
+    """Its ratio stays below the second criterion: a sticky serum, not a positive one."""
+    assert control([*negatives(*QUIET), *negatives(200.0, ratio=1.2)]) == ("pass", 0)
+    assert control([*negatives(*QUIET), *negatives(200.0, ratio=1.2)], second="none") == ("fail", 1)
+
+
+def test_clean_negatives_seldom_stand_apart() -> None:
+    """400 plates of ten normal negatives, delta alone deciding: 1 % by design, at most 2.5 %."""
+    rng = np.random.default_rng(8)
+    failed = sum(control(negatives(*rng.normal(0, 30, 10)), second="none")[0] != "pass" for _ in range(400))
+    assert failed <= 10
+
+
+def test_under_a_background_delta_decides_alone() -> None:
+    """The ratio of what is left is undefined or wild: `auto` does without; a second named by hand stays."""
+    rows = [replace(r, background_expressing=90.0) for r in negatives(*QUIET)]
+    assert made(rows).second is None
+    assert made(rows, second="ratio", ratio=1.5).second is not None
+    assert Cutoff().second_to("delta", corrected=True) is None
+    assert Cutoff().second_to("index", corrected=True) == "delta"

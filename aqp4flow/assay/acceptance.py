@@ -7,12 +7,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aqp4flow.assay.cutoffs.apart import standing_apart
 from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.cutoffs.cutoffchecks import cutoff_checks
 from aqp4flow.assay.definition import Acceptance
-from aqp4flow.assay.readout import ReplicateError
+from aqp4flow.assay.replicates import ReplicateError, counting_variance, delta_terms
 from aqp4flow.errors import listed
-from aqp4flow.model import FULLY_STAINED, WITH_SERUM, Check, Reactivity, Reading, Role, Status, Verdict
+from aqp4flow.model import FULLY_STAINED, WITH_SERUM, Check, Reactivity, Reading, Role, Status, Verdict, Z
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,12 @@ def accept(result: PlateResult, limits: Acceptance) -> list[Check]:
     """All checks of one plate, in reading order."""
     checks = _negatives(result, limits) + _negative_controls(result) + _positive_controls(result)
     checks += _secondary_only(result, limits) + _negative_shift(result, limits) + _replicates(result, limits)
-    checks += _negative_cv(result, limits) + _overview(result, limits) + _replicate_sets(result, limits)
+    checks += (
+        _below_screening(result)
+        + _negative_cv(result, limits)
+        + _overview(result, limits)
+        + _replicate_sets(result, limits)
+    )
     for reading in result.readings:
         checks += _well(reading, limits)
     return checks
@@ -61,6 +67,15 @@ def _negative_controls(result: PlateResult) -> list[Check]:
     names = list(dict.fromkeys(row.serum for row in positive))
     message = f"Negative sera above the cut-off: {', '.join(names)}." if positive else "No negative serum is positive."
     verdict = Verdict.FAIL if positive else Verdict.PASS
+    apart = [one for one in standing_apart(result.cutoffs, result.rows) if one.serum not in names]
+    if apart:
+        words = ", ".join(f"{one.serum} ({one.value:.4g}, limit {one.limit:.4g})" for one in apart)
+        message = (
+            f"By the cut-off of the other negative sera these would be positive: {words}. They raised the cut-off, and"
+            " titers are too low by it: exclude their wells with a reason, or repeat the plate."
+        )
+        found = len(positive) + len(apart)
+        return [Check("plate", result.plate, "negative-control", found, "0 positive", Verdict.FAIL, message)]
     expected = len(sera) * cutoff.false_positives.value
     if positive and not cutoff.fixed and expected >= 0.5 and _by_chance(len(names), len(sera), expected / len(sera)):
         verdict = Verdict.WARN
@@ -87,18 +102,33 @@ def _positive_controls(result: PlateResult) -> list[Check]:
 
 
 def _secondary_only(result: PlateResult, limits: Acceptance) -> list[Check]:
-    """Shift without any serum: what spillover or the secondary antibody alone would call binding."""
-    shifts = [r.delta.value for r in result.readings if r.well.role is Role.SECONDARY_ONLY and r.usable]
+    """Shift without any serum: what spillover or the secondary antibody alone would call binding.
+
+    It fails when it is more than its own error explains; else it only warns.
+    """
+    wells = [r for r in result.readings if r.well.role is Role.SECONDARY_ONLY and r.usable]
     cutoff = result.cutoffs.delta
-    if not shifts or cutoff is None or not cutoff.value > 0:
+    if not wells or cutoff is None or not cutoff.value > 0:
         return []
-    share = 100 * abs(sum(shifts) / len(shifts)) / cutoff.value
-    allowed = limits.secondary_percent_of_cutoff
-    verdict = Verdict.PASS if share <= allowed else Verdict.FAIL
-    message = f"Shift in wells without serum is {share:.3g} % of the cut-off."
+    mean = statistics.fmean(r.delta.value for r in wells)
+    half = _half_width(wells, result.error)
+    share, allowed = 100 * abs(mean) / cutoff.value, limits.secondary_percent_of_cutoff
+    verdict = Verdict.PASS if share <= allowed else Verdict.FAIL if abs(mean) > half else Verdict.WARN
+    message = f"Shift in wells without serum is {share:.3g} % of the cut-off (delta {mean:.4g}, ± {half:.3g})."
     if verdict is Verdict.FAIL:
         message += " Look for spillover from the reporter, or a secondary antibody that binds the cells."
+    if verdict is Verdict.WARN:
+        message += " That is within its own error: run more wells without serum."
     return [Check("plate", result.plate, "secondary-only", share, f"<= {allowed:g} %", verdict, message)]
+
+
+def _half_width(wells: Sequence[Reading], error: ReplicateError) -> float:
+    """Half of the 95 % limits of the mean delta of wells: counting, and the plate's error between wells."""
+    variances = [
+        counting_variance(r.delta) + error.of_delta.variance(delta_terms(r.expressing.value, r.nonexpressing.value))
+        for r in wells
+    ]
+    return Z * math.sqrt(sum(variances)) / len(wells)
 
 
 def _negative_shift(result: PlateResult, limits: Acceptance) -> list[Check]:
@@ -128,6 +158,21 @@ def _negative_shift(result: PlateResult, limits: Acceptance) -> list[Check]:
         )
     verdict = Verdict.WARN if beyond else Verdict.PASS
     return [Check("plate", result.plate, "negative-shift", share, f"<= {allowed:g} %", verdict, message)]
+
+
+def _below_screening(result: PlateResult) -> list[Check]:
+    """Sera read at lower dilutions than any negative serum: what binds there without antibody is not known."""
+    cutoff, screening = result.cutoffs.deciding, result.cutoffs.screening
+    if cutoff is None or cutoff.fixed or screening is None:
+        return []
+    sera = [row.serum for row in result.rows if row.role is Role.SAMPLE and row.dilution < screening]
+    if not sera:
+        return []
+    message = (
+        f"Sera were read below 1:{screening:g}, where the cut-off was made: {listed(list(dict.fromkeys(sera)))}."
+        " Negative sera bind more there: run them at the lowest dilution of the sera."
+    )
+    return [Check("plate", result.plate, "below-screening", len(sera), "0", Verdict.WARN, message)]
 
 
 def _beyond_chance(mean: float, sd: float, n: int) -> bool:

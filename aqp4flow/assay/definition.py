@@ -219,9 +219,13 @@ class Cutoff(_Table):
             raise ValueError("floating 'additive' has no meaning under log: 'multiplicative' is a shift on that scale")
         return self
 
-    def second_to(self, decide: str) -> str | None:
-        """The read-out that is the second criterion beside the deciding one; None for one criterion alone."""
-        if self.second == "none":
+    def second_to(self, decide: str, corrected: bool = False) -> str | None:
+        """The read-out that is the second criterion beside the deciding one; None for one criterion alone.
+
+        `corrected`: a background was taken off, so that a ratio of what is left hardly has a meaning: under `auto`
+        delta then decides alone.
+        """
+        if self.second == "none" or (self.second == "auto" and decide == "delta" and corrected):
             return None
         if self.second == "auto":
             return "ratio" if decide == "delta" else "delta"
@@ -402,7 +406,7 @@ class Assay(_Table):
     @model_validator(mode="after")
     def _cut_offs_are_whole(self) -> Assay:
         decide, cutoff = self.readout.decide, self.cutoff
-        second = cutoff.second_to(decide)
+        second = cutoff.second_to(decide, self.readout.background != "none")
         own: dict[str, float | None] = {name: getattr(cutoff, name) for name in get_args(ReadoutName)}
         if second == decide:
             raise ValueError(f"[cutoff] second {second!r} is the read-out that decides: another, or 'none'")

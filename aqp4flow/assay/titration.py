@@ -94,11 +94,12 @@ def confirmed(titration: Titration, rows: Sequence[Reactivity], least: float | N
 def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> list[str]:
     """The endpoint rests on both criteria, the interpolated titer on the deciding one: say when they part.
 
-    They agree when the titer lies between the endpoint and the next dilution that was tested.
+    They part when the titer would make an endpoint two dilutions away or more, or only one of the two is `<`.
     """
-    following = min((dilution for dilution in tested if dilution > endpoint.value), default=math.inf)
-    agree = endpoint.bound is titer.bound and endpoint.value <= titer.value <= following
-    return [] if agree else ["criteria-disagree"]
+    ladder = sorted(set(tested))
+    places = [-1 if one.bound is Bound.BELOW else sum(d <= one.value for d in ladder) - 1 for one in (endpoint, titer)]
+    apart = abs(places[0] - places[1]) > 1 or (places[0] < 0) != (places[1] < 0)
+    return ["criteria-disagree"] if apart else []
 
 
 def _curves(

@@ -97,7 +97,8 @@ def _outliers(plate: str, cutoff: CutOff) -> list[Check]:
         f"{' of log10' if cutoff.log else ''} beyond the quartiles of the negative sera. They were kept: those above"
         " raise the cut-off. Exclude a well only with a reason that is not its value."
     )
-    return [Check("plate", plate, "negative-outliers", len(cutoff.outliers), "0", Verdict.WARN, message)]
+    verdict = Verdict.WARN if any(one.far for one in cutoff.outliers) else Verdict.PASS
+    return [Check("plate", plate, "negative-outliers", len(cutoff.outliers), "none beyond 3", verdict, message)]
 
 
 def _named(outliers: Sequence[Outlier]) -> str:
