@@ -418,15 +418,16 @@ def mean_titer(parts: Sequence[tuple[Titer, Values]]) -> tuple[Titer, Values] | 
     if bound is None:
         return None
     value = 2.0 ** float(np.mean([math.log2(titer.value) for titer, _ in parts]))
-    draws = np.mean([draw for _, draw in parts], axis=0)
-    low, high = (log2_quantile(draws, q) for q in (0.025, 0.975))
-    titer = Titer(
-        value,
-        bound,
-        NAN if bound is Bound.BELOW or not low > 0 else low,
-        NAN if bound is Bound.ABOVE or not math.isfinite(high) else high,
-    )
-    return titer, draws
+    with np.errstate(invalid="ignore"):  # below the range in one part and above it in another: nothing is known
+        draws = np.mean([draw for _, draw in parts], axis=0)
+    known = draws[~np.isnan(draws)]
+    low, high = (log2_quantile(known, q) if len(known) else NAN for q in (0.025, 0.975))
+    low, high = low if 0 < low < math.inf else NAN, high if 0 < high < math.inf else NAN
+    if bound is Bound.BELOW:
+        return Titer(value, bound, NAN, max(high, value)), draws
+    if bound is Bound.ABOVE:
+        return Titer(value, bound, min(low, value), NAN), draws
+    return Titer(value, bound, low, high), draws
 
 
 def mean_bound(bounds: Sequence[Bound]) -> Bound | None:

@@ -308,6 +308,7 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
         texts["standards.csv"] = tables.to_csv(tables.standards_table(references))
         beside = [one for t in result.titers for one in t.units.parallel]
         texts["parallelism.csv"] = tables.to_csv(tables.parallelism_table(beside))
+    if result.titers:
         texts["precision.csv"] = tables.to_csv(tables.precision_table(result.precision.rows))
     spreads = [(p.plate.name, *p.spill.spreading) for p in result.plates if p.spill.spreading]
     if spreads:

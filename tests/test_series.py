@@ -21,7 +21,7 @@ from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.quality.controlchart import chart, control_checks, range_rule, westgard
 from aqp4flow.assay.replicatetiters import averaged, replicate_series
 from aqp4flow.assay.titration import Rules, titrate
-from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Titer, Titration, Well
+from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Titer, Titration, Well, mean_titer
 from test_by_hand import reading, row
 
 LIMITS = Acceptance()
@@ -382,3 +382,28 @@ def test_a_run_holds_its_controls_against_earlier_runs(study: Path, results: Pat
     }
     manifest = json.loads((tmp_path / "level" / "manifest.json").read_text(encoding="utf-8"))
     assert "controls.csv" in manifest["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("draws", "bounds", "low", "high"),
+    [
+        ([[np.inf] * 99, [np.inf] * 99], ">>", math.nan, math.nan),  # all beyond the range: nothing is known below
+        ([[7.0] * 99, [np.inf] * 50 + [9.0] * 49], ">>", 64, math.nan),  # at least 2^8, but never above the value
+        ([[-np.inf] * 99, [3.0] * 99], "<=", math.nan, math.nan),
+        ([[-np.inf] * 50 + [5.0] * 49, [np.inf] * 50 + [7.0] * 49], "==", 64, 64),  # below and above: no draw
+    ],
+)
+def test_a_mean_of_titers_has_no_infinite_limits(draws: list, bounds: str, low: float, high: float) -> None:
+    parts = [(Titer(64, Bound(b)), np.array(d)) for b, d in zip(bounds, draws, strict=True)]
+    found = mean_titer(parts)
+    assert found is not None
+    assert (found[0].low, found[0].high) == pytest.approx((low, high), nan_ok=True)
+
+
+def test_precision_is_written_without_a_reference_serum(plate: Path, tmp_path: Path, call, table) -> None:
+    lines = (plate / "plate.csv").read_text().splitlines()
+    (plate / "plate.csv").write_text("\n".join(line for line in lines if ",reference," not in line) + "\n")
+    done = call("run", plate, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert any(row["material"] == "pooled" for row in table(tmp_path / "out" / "precision.csv"))
+    assert not (tmp_path / "out" / "standards.csv").exists()
