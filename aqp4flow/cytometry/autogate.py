@@ -30,6 +30,7 @@ _STEPS_OUT = 40
 _LEAST_ALONE = 500  # events of a well that show how far dark cells reach
 _PILED_AREA = 0.01  # share of events on the largest area from which they are off scale
 _FEW_LIVE = 0.5  # of the single cells of a plate
+_FEW_LOST = 0.01  # share of the dark cells above the non-expressing gate that moves their median by hardly anything
 _MIXED = 0.05  # share of the expressing events from which dark ones among them are told
 _SMALLER, _LARGER = 0.66, 1.7  # forward scatter against the main cells': debris lies below, doublets above
 _NO_DIP = 0.95  # of the lower peak's density, likewise the next two
@@ -370,9 +371,22 @@ def _reporter(light: _Light, alone: Sequence[_Pool], axis: Dimension, parent: st
         dark = dark_population(light.scaled, light.at_floor, np.concatenate(known), zero)
     lower = max(dark.balance(), dark.peak + 1.5 * dark.above)
     upper = min(max(dark.last_above(0.8), dark.holding(0.95)), lower - 0.1 * dark.above)
-    nonexpressing = Range("nonexpressing", parent, axis, None, light.back(upper))
+    nonexpressing = Range("nonexpressing", parent, axis, _trimmed(light, dark, upper), light.back(upper))
     expressing = Range("expressing", parent, axis, light.back(lower), None)
     return _Split((expressing, nonexpressing), tuple(_reporter_remarks(dark, lower)), len(known))
+
+
+def _trimmed(light: _Light, dark: Dark, upper: float) -> float | None:
+    """Where the non-expressing gate begins: as many dark cells lie below as it loses above, if these are many.
+
+    What lies highest on the reporter are the largest cells, brighter in every channel: without them the median of the
+    signal is too low, and delta too high. Taking as many from the other end undoes it to first order.
+    """
+    lost = dark.beyond_at(upper) / max(1e-9, 1 - dark.others)
+    if lost < _FEW_LOST:
+        return None
+    darkest = np.sort(light.scaled[light.scaled <= upper])
+    return light.back(float(darkest[min(len(darkest) - 1, int(lost / (1 - lost) * len(darkest)))]))
 
 
 def _is_dark(scaled: Values, plate: Dark, everyone: Values) -> bool:
