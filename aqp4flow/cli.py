@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 
 Named = Annotated[
-    str | None, typer.Option("--preset", metavar="NAME", help="Published settings laid under the assay definition.")
+    str | None, typer.Option("--preset", metavar="NAME", help="Published settings in place of the definition's own.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 

@@ -158,12 +158,16 @@ def about_preset(assay: Assay, plates: Sequence[Plate]) -> list[Check]:
 
 
 def finish(
-    assay: Assay, plates: Sequence[PlateWells], titers: Sequence[PlateTiters], visits: Sequence[Visit] | None
+    assay: Assay,
+    plates: Sequence[PlateWells],
+    titers: Sequence[PlateTiters],
+    visits: Sequence[Visit] | None,
+    told: Sequence[Check] = (),
 ) -> StudyResult:
-    """Join titers to visits and gather every check."""
+    """Join titers to visits and gather every check, those `told` of the definition first."""
     from aqp4flow.cohort.trajectory import by_serum, trajectories
 
-    checks = about_preset(assay, [plate.plate for plate in plates])
+    checks = [*told, *about_preset(assay, [plate.plate for plate in plates])]
     checks += [check for plate in plates for check in plate.checks]
     cutoffs = {plate.wells.plate.name: plate.cutoffs.delta for plate in titers}
     for plate in plates:

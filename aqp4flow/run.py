@@ -15,7 +15,7 @@ from typing import Any
 
 from aqp4flow import __version__, pipeline, tables
 from aqp4flow.assay.cutoffs.negatives import Past, read_history
-from aqp4flow.assay.definition import Assay, FcsSettings, read_definition
+from aqp4flow.assay.definition import Assay, FcsSettings, overruled, read_definition
 from aqp4flow.assay.platemap import apply_overrides, read_plate_map
 from aqp4flow.cohort.visits import read_visits
 from aqp4flow.cytometry.beadlot import read_lot
@@ -59,6 +59,7 @@ class Study:
     settings: tuple[Setting, ...]
     visits: tuple[Visit, ...] | None
     tables: tuple[Path, ...]
+    told: tuple[Check, ...] = ()  # of the definition itself
 
 
 # --- in -------------------------------------------------------------------------------------------
@@ -67,16 +68,17 @@ class Study:
 def load_study(folder: Path, definition: Path | None = None, preset: str | None = None) -> Study:
     """Read everything but the events. Raises the first InputError, carrying all others found.
 
-    `preset` is laid under the assay definition, as if it named it.
+    `preset` is laid over the assay definition; what it takes the place of is told.
     """
     problems: list[InputError] = []
     if not folder.is_dir():
         raise InputError(str(folder), "no such folder", "name a study folder, or a folder of FCS files")
     plate_folders = _plate_folders(folder)
     definition_path = definition or _definition_of(folder)
-    assay = None
+    assay, told = None, []
     with _collected(problems):
         assay = read_definition(definition_path, preset)
+        told = overruled(definition_path, preset) if preset else []
     plates, used = [], []
     for plate_folder in plate_folders:
         with _collected(problems):
@@ -103,6 +105,7 @@ def load_study(folder: Path, definition: Path | None = None, preset: str | None 
         settings=tuple(settings),
         visits=tuple(visits) if visits is not None else None,
         tables=tuple(used),
+        told=tuple(told),
     )
 
 
@@ -254,7 +257,8 @@ def _gates(assay: Assay, definition_path: Path, plate: Plate) -> GateDocument | 
 
 def doubts_of(study: Study) -> list[Check]:
     """What can be said before the events are read, and is no problem: what departs from a preset, what it lacks."""
-    return [check for check in pipeline.about_preset(study.assay, study.plates) if check.verdict is not Verdict.PASS]
+    about = [*study.told, *pipeline.about_preset(study.assay, study.plates)]
+    return [check for check in about if check.verdict is not Verdict.PASS]
 
 
 # --- the whole way ---------------------------------------------------------------------------------
@@ -270,7 +274,7 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
         measure_plate(plate, setting, progress) for plate, setting in zip(study.plates, study.settings, strict=True)
     ]
     titers = [] if until == "wells" else [pipeline.titrate_plate(plate) for plate in plates]
-    result = pipeline.finish(study.assay, plates, titers, study.visits)
+    result = pipeline.finish(study.assay, plates, titers, study.visits, study.told)
     texts = _tables_of(result)
     with fresh_folder(out) as folder:
         for name, text in texts.items():

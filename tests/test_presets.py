@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aqp4flow.assay.cutoffs.cutoff import CutOffs
-from aqp4flow.assay.definition import Assay, CurveSettings, Readout, read_definition
+from aqp4flow.assay.definition import Assay, CurveSettings, Readout, overruled, read_definition
 from aqp4flow.assay.presets import (
     PRESETS,
     Preset,
@@ -133,10 +133,18 @@ def test_what_is_printed_is_toml_with_all_settings(preset: Preset) -> None:
         assert f"# Not verified: {sentence}" in toml_of(preset)
 
 
+NAMED = """[assay]
+antigen = "AQP4-M1"
+preset = "mayo-aqp4-m1"
+[channels]
+reporter = "F"
+signal = "A"
+"""
+
+
 def test_a_key_of_the_lab_wins_and_is_told(tmp_path: Path) -> None:
     """An index of 2.2 instead of 2.0: used, and a warning names both."""
-    text = '[assay]\nantigen = "AQP4-M1"\n[channels]\nreporter = "F"\nsignal = "A"\n[cutoff]\nindex = 2.2\n'
-    found = read_definition(written(tmp_path, text), "mayo-aqp4-m1")
+    found = read_definition(written(tmp_path, f"{NAMED}[cutoff]\nindex = 2.2\n"))
     assert found.cutoff.index == 2.2
     (changed,) = [check for check in preset_checks(found.model_dump()) if check.check == "preset-changed"]
     assert (changed.value, changed.limit, changed.verdict.value) == ("2.2", "2", "warn")
@@ -144,12 +152,22 @@ def test_a_key_of_the_lab_wins_and_is_told(tmp_path: Path) -> None:
 
 def test_another_rule_takes_the_presets_numbers_away(tmp_path: Path) -> None:
     """Frey's rule has no use for an index of 2; the screening dilution stays. All that went is told."""
-    text = '[assay]\nantigen = "AQP4-M1"\n[channels]\nreporter = "F"\nsignal = "A"\n[cutoff]\nrule = "frey"\n'
-    found = read_definition(written(tmp_path, text), "mayo-aqp4-m1")
+    found = read_definition(written(tmp_path, f'{NAMED}[cutoff]\nrule = "frey"\n'))
     assert (found.cutoff.index, found.cutoff.screening_dilution) == (None, 5.0)
     told = [check.message.split(" is ")[0] for check in preset_checks(found.model_dump())
             if check.check == "preset-changed"]  # fmt: skip
     assert told == ["[cutoff] rule", "[cutoff] index", "[cutoff] second"]
+
+
+def test_a_preset_asked_for_by_hand_wins_and_tells_what_it_replaced(tmp_path: Path) -> None:
+    """Of the lab's own [cutoff] nothing is left under another rule; an index of the same rule gives way alone."""
+    path = written(tmp_path, f'{NAMED}[cutoff]\nrule = "mean-sd"\nk = 4.0\n[titer]\ndraws = 500\n')
+    found = read_definition(path, "mayo-mog")
+    assert (found.cutoff.rule, found.cutoff.index, found.cutoff.k, found.titer.draws) == ("fixed", 2.5, 3.0, 500)
+    assert [(c.value, c.limit) for c in overruled(path, "mayo-mog")] == [("fixed", "mean-sd"), ("not set", "4")]
+    path = written(tmp_path, f"{NAMED}[cutoff]\nindex = 2.2\n")
+    assert read_definition(path, "mayo-mog").cutoff.index == 2.5
+    assert [(c.value, c.limit) for c in overruled(path, "mayo-mog")] == [("2.5", "2.2")]
 
 
 def test_settings_are_laid_under_table_by_table() -> None:
@@ -169,8 +187,8 @@ def test_presets_that_are_none_or_two_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mayo-mog"):
         preset_of("mayo-mogg", "here")
     text = '[assay]\nantigen = "X"\npreset = "chiba-mog"\n[channels]\nreporter = "F"\nsignal = "A"\n'
-    with pytest.raises(ConfigError, match="--preset"):
-        read_definition(written(tmp_path, text), "mayo-mog")
+    asked = read_definition(written(tmp_path, text), "mayo-mog")
+    assert (asked.assay.preset, asked.readout.decide) == ("mayo-mog", "index")
     with pytest.raises(ConfigError, match="no preset"):
         read_definition(written(tmp_path, text.replace("chiba", "kyoto")))
 
@@ -284,16 +302,17 @@ def test_presets_are_listed_and_printed(call) -> None:
 
 
 def test_a_run_by_a_preset_says_so_everywhere(plate: Path, tmp_path: Path, call, table) -> None:
-    """Mayo's MOG read-out on a plate of AQP4-M23: index decides at 2.5, and what departs is in checks and report."""
-    definition = plate.parents[1] / "assay.toml"
-    text = re.sub(r"\[(readout|cutoff)\]\n(.+\n)+", "", definition.read_text())
-    definition.write_text(text)
+    """Mayo's MOG read-out on a plate that has delta and Frey: index decides at 2.5, and all of it is told."""
     before = call("check", plate, "--preset", "mayo-mog")
     assert before.returncode == 0
     assert "the preset is for MOG" in before.stdout
     done = call("run", plate, "-o", tmp_path / "out", "--preset", "mayo-mog")
     assert done.returncode == 0, done.stderr
-    checks = [check["check"] for check in table(tmp_path / "out" / "checks.csv")]
+    told = table(tmp_path / "out" / "checks.csv")
+    checks = [check["check"] for check in told]
+    overruled = [(check["value"], check["limit"]) for check in told if check["check"] == "preset-overrules"]
+    assert overruled == [("index", "delta"), ("fixed", "frey")]
+    assert "[readout] decide of the assay definition is delta" in before.stdout
     assert {"preset", "preset-changed", "preset-unverified", "preset-plate"} <= set(checks)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (manifest["assay"]["assay"]["preset"], manifest["assay"]["cutoff"]["index"]) == ("mayo-mog", 2.5)

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from aqp4flow.assay.presets import laid_under, preset_of
+from aqp4flow.assay.presets import laid_over, laid_under, overruled_checks, preset_of
 from aqp4flow.errors import ConfigError
-from aqp4flow.model import Channel, ScaleName
+from aqp4flow.model import Channel, Check, ScaleName
 from aqp4flow.sheet import nearest
 
 Positive = Annotated[float, Field(gt=0)]
@@ -444,22 +444,17 @@ class Assay(_Table):
 
 
 def read_definition(path: Path, preset: str | None = None) -> Assay:
-    """Read assay.toml, a preset laid under it where the file or `preset` names one.
+    """Read assay.toml. A preset that the file names is laid under it; `preset`, asked for by hand, is laid over it.
 
     Raises ConfigError that carries every problem found.
     """
     where = path.name
-    try:
-        raw = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(where, f"not found in {path.parent.name}/", "name it with --assay") from None
-    except UnicodeDecodeError:
-        raise ConfigError(where, "not UTF-8 text", "save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(where, f"not TOML: {error}", "texts stand in quotes, one key a line") from None
-    named = _preset_named(raw, preset, where)
-    if named is not None:
-        raw = laid_under(raw, preset_of(named, f"{where}: [assay] preset" if preset is None else "--preset"))
+    raw = _tables_in(path)
+    own = _preset_named(raw)
+    if preset is not None:
+        raw = laid_over(raw, preset_of(preset, "--preset"))
+    elif own is not None:
+        raw = laid_under(raw, preset_of(own, f"{where}: [assay] preset"))
     try:
         return Assay.model_validate(raw)
     except ValidationError as error:
@@ -468,14 +463,28 @@ def read_definition(path: Path, preset: str | None = None) -> Assay:
         raise problems[0] from None
 
 
-def _preset_named(raw: dict[str, Any], asked: str | None, where: str) -> str | None:
-    """The preset that the file names, or the one asked for beside it; raises ConfigError when these are two."""
+def overruled(path: Path, preset: str) -> list[Check]:
+    """What a preset asked for by hand takes the place of in assay.toml; raises ConfigError like `read_definition`."""
+    return overruled_checks(_tables_in(path), preset_of(preset, "--preset"))
+
+
+def _tables_in(path: Path) -> dict[str, Any]:
+    where = path.name
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(where, f"not found in {path.parent.name}/", "name it with --assay") from None
+    except UnicodeDecodeError:
+        raise ConfigError(where, "not UTF-8 text", "save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(where, f"not TOML: {error}", "texts stand in quotes, one key a line") from None
+
+
+def _preset_named(raw: dict[str, Any]) -> str | None:
+    """The preset that the file names."""
     table = raw.get("assay")
     own = table.get("preset") if isinstance(table, dict) else None
-    if asked is not None and own not in (None, asked):
-        hint = "take one of them away"
-        raise ConfigError(f"{where}: [assay] preset", f"is {own!r}, and --preset asks for {asked!r}", hint)
-    return asked if asked is not None else own if isinstance(own, str) else None
+    return own if isinstance(own, str) else None
 
 
 _DEMANDED = {

@@ -232,6 +232,39 @@ def laid_under(raw: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
     return whole
 
 
+def laid_over(raw: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
+    """The tables of assay.toml with the preset's keys in place of the lab's own.
+
+    Where the lab has another rule of the cut-off, or another read-out that decides, [cutoff] is the preset's alone: its
+    other keys belong to what was replaced.
+    """
+    own = {table: value for table, value in raw.items() if isinstance(value, Mapping)}
+    whole = dict(raw)
+    for table, keys in preset.settings.items():
+        if table in raw and table not in own:
+            continue  # not a table: refused later, by name
+        kept = {} if table == "cutoff" and _other_cut_off(own, preset) else own.get(table, {})
+        whole[table] = {**kept, **keys}
+    if isinstance(whole.get("assay", {}), Mapping):
+        whole["assay"] = {**whole.get("assay", {}), "preset": preset.name}
+    return whole
+
+
+def overruled_checks(raw: Mapping[str, Any], preset: Preset) -> list[Check]:
+    """A check for each key of assay.toml that the preset asked for on the command line took the place of."""
+    used = laid_over(raw, preset)
+    return [
+        Check(
+            "run", preset.name, "preset-overrules", _said(used[table].get(key)), _said(value), Verdict.WARN,
+            f"[{table}] {key} of the assay definition is {_said(value)}; --preset has {_said(used[table].get(key))}.",
+        )
+        for table in preset.settings
+        if isinstance(raw.get(table), Mapping)
+        for key, value in raw[table].items()
+        if key != "preset" and _plain(used[table].get(key)) != _plain(value)
+    ]  # fmt: skip
+
+
 def _other_cut_off(own: Mapping[str, Mapping[str, Any]], preset: Preset) -> bool:
     pairs = (("cutoff", "rule"), ("readout", "decide"))
     return any(
