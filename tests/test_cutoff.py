@@ -463,6 +463,15 @@ def test_a_history_is_an_earlier_reactivity_table_or_several(tmp_path: Path) -> 
     assert (by_ratio.deciding.n, codes(by_ratio)["negatives-without-value"]) == (3, "warn")
 
 
+def test_dilutions_shown_alike_are_alike(tmp_path: Path) -> None:
+    """A third written with ten digits, with six, or in assay.toml: one dilution, as the tables show it."""
+    text = TABLE.replace(",20,", ",33.3333,").replace("1:20", "1:33.333333333")
+    assert {p.dilution for p in history(tmp_path, text)} == {33.3333, 80}
+    assert Cutoff(screening_dilution=100 / 3).screening_dilution == 33.3333
+    with pytest.raises(SheetError, match="stands twice"):
+        history(tmp_path, text.replace("A,N2,33.3333", "A,N1,33.33333"))
+
+
 def test_a_history_may_be_xlsx(tmp_path: Path) -> None:
     """The same numbers from a workbook."""
     book = openpyxl.Workbook()
@@ -478,6 +487,9 @@ def test_a_history_may_be_xlsx(tmp_path: Path) -> None:
         ("B,N4,negative,20,170", "B,N3,negative,20,170", "row 8: serum 'N3' at 1:20 of plate 'B' stands twice"),
         (",170,", ",17O,", "row 8: delta '17O' is not a number"),
         (",170,", ",inf,", "row 8: delta 'inf' is not a number"),
+        (",170,", ",1e999,", "row 8: delta '1e999' is too large for a number"),
+        (",170,", ",-1e200,", "row 8: delta '-1e200' is too large for a number"),
+        ("1:20,150", "1e999,150", "row 7: dilution '1e999' is not a finite number"),
         ("B,N4,negative", "B,N4,negativ", "row 8: role 'negativ' is unknown\nhint: did you mean 'negative'?"),
         ("B,N4,", ",N4,", "row 8: no plate is named"),
         ("role,dilution,delta", "role,dilution,Delta2", "row 6: the column 'delta' is missing"),

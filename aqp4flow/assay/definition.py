@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from aqp4flow.assay.presets import laid_under, preset_of
 from aqp4flow.errors import ConfigError
 from aqp4flow.model import Channel, ScaleName
-from aqp4flow.sheet import nearest
+from aqp4flow.sheet import as_shown, nearest
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -185,6 +185,11 @@ class Cutoff(_Table):
     equivocal: Positive | None = None
     grades: tuple[Positive, ...] = ()
     screening_dilution: Positive | None = None
+
+    @field_validator("screening_dilution")
+    @classmethod
+    def _as_dilutions_are(cls, value: float | None) -> float | None:
+        return None if value is None else as_shown(value)
 
     @field_validator("history")
     @classmethod

@@ -16,6 +16,7 @@ from aqp4flow.errors import SheetError, listed, raise_all
 from aqp4flow.model import NAN, Reactivity, Role
 from aqp4flow.sheet import Row, heading_of, plain, read_dilution, read_lines
 
+ABSURD = 1e100  # no read-out reaches it, and its square is still a number
 FACTS = ("plate", "serum", "role", "dilution")
 
 
@@ -152,7 +153,10 @@ def _number(row: Row, readout: str) -> float:
         return NAN
     if not re.fullmatch(r"-?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?", text, re.IGNORECASE):
         raise row.error(f"{readout} {row[readout]!r} is not a number", "write a number, or nothing where there is none")
-    return float(text)
+    value = float(text)
+    if not abs(value) < ABSURD:
+        raise row.error(f"{readout} {row[readout]!r} is too large for a number", "correct it; empty where there is none")
+    return value
 
 
 # --- which values take part -----------------------------------------------------------------------
