@@ -472,6 +472,41 @@ def test_dilutions_shown_alike_are_alike(tmp_path: Path) -> None:
         history(tmp_path, text.replace("A,N2,33.3333", "A,N1,33.33333"))
 
 
+@pytest.mark.parametrize(
+    ("text", "settings", "said"),
+    [
+        (TABLE, {"screening_dilution": 40}, "It holds 5 values of the role negative at 1:20, 1:80; wanted: 1:40."),
+        (TABLE.replace("negative", "sample").replace("陰性対照", "sample"), {}, "None of its 7 rows is of the role negative."),
+        (TABLE.splitlines()[0], {}, "It has no rows."),
+    ],
+)  # fmt: skip
+def test_a_history_of_which_nothing_is_usable_says_what_it_holds(
+    tmp_path: Path, text: str, settings: dict[str, object], said: str
+) -> None:
+    """It warns: a table at other dilutions, of other roles, or of headings alone is hardly what was meant."""
+    found = made(negatives(5, 6), past=history(tmp_path, text), **FROM_HISTORY, **settings)
+    (told,) = (check for check in cutoff_checks("P", found, 2, 3) if check.check == "history")
+    assert (told.verdict, told.value) == (Verdict.WARN, 0)
+    assert told.message == f"Nothing in negatives.csv is usable for the cut-off of delta. {said}"
+
+
+def test_without_a_logarithm_the_way_out_is_named() -> None:
+    """Of the criterion that decides: another read-out. Of the second one, which comes by itself: none."""
+    rows = negatives(-5, 3, 4, 6)
+    decides = made(rows, log=True).refusals[0].message
+    assert decides.endswith("Set log = false, or decide by the ratio.")
+    beside = made(rows, "ratio", log=True).refusals[0].message
+    assert beside.endswith('Set log = false, or decide without delta: second = "none".')
+
+
+def test_few_positive_sera_are_named_as_the_reason() -> None:
+    """Ten negatives are enough, three positives are few: the warning says which."""
+    found = made([*negatives(*range(1, 11)), *positives(50, 60, 70)], rule="roc")
+    (told,) = (check for check in cutoff_checks("P", found, 10, 3) if check.check == "negatives")
+    assert (told.verdict, told.limit) == (Verdict.WARN, ">= 3 (10 recommended), and 10 positive sera")
+    assert told.message.endswith("It rests on 3 positive sera only: 10 are recommended.")
+
+
 def test_a_history_may_be_xlsx(tmp_path: Path) -> None:
     """The same numbers from a workbook."""
     book = openpyxl.Workbook()
@@ -636,6 +671,10 @@ decide = "{decide}"
         ("delta", 'rule = "fixed"\ndelta = 9\nlog = true', "rule 'fixed' computes nothing"),
         ("delta", "grades = [50, 10]", "numbers that rise wanted"),
         ("delta", 'rule = "fixed"\ndelta = 9\nequivocal = 9', "equivocal is where the grey zone"),
+        ("delta", "[acceptance]\nevents_fail = 501", "events_fail (501) is above events_warn (500)"),
+        ("delta", "[acceptance]\nreplicate_cv_warn = 26", "replicate_cv_warn (26) is above replicate_cv_fail (25)"),
+        ("delta", "[acceptance]\nsaturated_percent_fail = 0.5", "saturated_percent_warn (1) is above"),
+        ("delta", "[acceptance]\nelsewhere_warn = 4", "elsewhere_warn (4) is above elsewhere_fail (3)"),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(
@@ -643,6 +682,29 @@ def test_settings_that_contradict_one_another_are_refused(
 ) -> None:
     """One clear sentence; no delta is ever a silent default."""
     (tmp_path / "assay.toml").write_text(BASE.format(decide=decide, cutoff=cutoff))
+    with pytest.raises(ConfigError) as refused:
+        read_definition(tmp_path / "assay.toml")
+    assert wanted in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ('rule = "mean-sd"\nk = true', "k: a number wanted, without quotes (got True)"),
+        ('confidence = "0.99"', "confidence: a number wanted, without quotes (got '0.99')"),
+        ('log = "yes"', "log: true or false wanted, without quotes (got 'yes')"),
+        ("log = 1", "log: true or false wanted, without quotes (got 1)"),
+        ('grades = [10, "50"]', "grades: a number wanted, without quotes"),
+        ("[seed]\nvalue = true", "value: a whole number wanted, without quotes (got True)"),
+        ("[fcs]\ndataset = true", "dataset"),
+        ('rule = "mean-sd"\nk = inf', "k: input should be a finite number (got inf)"),
+        ("grades = [10, inf]", "grades: input should be a finite number (got inf)"),
+        ("[reference]\nunits = nan", "units: input should be"),
+    ],
+)
+def test_a_setting_is_of_the_kind_that_its_key_wants(tmp_path: Path, line: str, wanted: str) -> None:
+    """Quoted numbers, true for a number and infinite ones are slips of the pen."""
+    (tmp_path / "assay.toml").write_text(BASE.format(decide="delta", cutoff=line))
     with pytest.raises(ConfigError) as refused:
         read_definition(tmp_path / "assay.toml")
     assert wanted in str(refused.value)
