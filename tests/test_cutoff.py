@@ -504,7 +504,7 @@ def test_few_positive_sera_are_named_as_the_reason() -> None:
     found = made([*negatives(*range(1, 11)), *positives(50, 60, 70)], rule="roc")
     (told,) = (check for check in cutoff_checks("P", found, 10, 3) if check.check == "negatives")
     assert (told.verdict, told.limit) == (Verdict.WARN, ">= 3 (10 recommended), and 10 positive sera")
-    assert told.message.endswith("It rests on 3 positive sera only: 10 are recommended.")
+    assert told.message.endswith("The cut-off rests on 3 positive sera only: 10 are recommended.")
 
 
 def test_a_history_may_be_xlsx(tmp_path: Path) -> None:

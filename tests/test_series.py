@@ -278,6 +278,28 @@ def test_a_control_without_a_logarithm_fails() -> None:
     assert found_by([control(-5)], past(20))["control-chart"] == "fail"
 
 
+@pytest.mark.parametrize(
+    ("today", "before", "said"),
+    [
+        ([], past(20), "A history of controls is given, but no positive or reference serum of the plate has a delta."),
+        ([control(1000)], past(20, dilution=40), "those of POS are at 1:40, none of them on this plate."),
+        ([control(1000)], [Past(f"Q{k}", "POS", Role.POSITIVE, 80, {"delta": 444.0}) for k in range(25)],
+         "POS 1:80: its 25 earlier runs are all 444, so that they tell no scatter."),
+        ([control(1000)], [*past(20), Past("Z", "POS", Role.POSITIVE, 80, {"delta": -3.0})],
+         "1 of its 21 earlier runs are not above 0"),
+    ],
+)  # fmt: skip
+def test_a_past_that_cannot_serve_warns(today: list[Reactivity], before: list[Past], said: str) -> None:
+    (check,) = control_checks("P", [*today, row(5, 80, serum="N", role=Role.NEGATIVE)], before)
+    assert (check.check, check.verdict.value) == ("control-chart", "warn")
+    assert said in check.message
+
+
+def test_further_dilutions_of_a_charted_control_do_not_warn() -> None:
+    found = control_checks("P", [control(1000), control(300, dilution=320)], past(20))
+    assert [check.verdict.value for check in found if check.check == "control-chart"] == ["pass", "pass"]
+
+
 def test_a_reference_is_charted_at_the_dilution_with_the_longest_past() -> None:
     today = [control(1000, "REF", Role.REFERENCE, dilution) for dilution in (20, 60)]
     (check, _) = control_checks("P", today, [*past(6, "REF", 20), *past(8, "REF", 60)])

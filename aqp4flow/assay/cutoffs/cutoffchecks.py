@@ -50,7 +50,7 @@ def _made(plate: str, cutoffs: CutOffs, limit: str) -> Check:
     few = deciding.n < RECOMMENDED or 0 < positives < RECOMMENDED
     if 0 < positives < RECOMMENDED:
         limit += f", and {RECOMMENDED} positive sera"
-        message += f" It rests on {positives} positive sera only: {RECOMMENDED} are recommended."
+        message += f" The cut-off rests on {positives} positive sera only: {RECOMMENDED} are recommended."
     return Check("plate", plate, "negatives", deciding.n, limit, Verdict.WARN if few else Verdict.PASS, message)
 
 
