@@ -476,7 +476,11 @@ def test_dilutions_shown_alike_are_alike(tmp_path: Path) -> None:
     ("text", "settings", "said"),
     [
         (TABLE, {"screening_dilution": 40}, "It holds 5 values of the role negative at 1:20, 1:80; wanted: 1:40."),
-        (TABLE.replace("negative", "sample").replace("陰性対照", "sample"), {}, "None of its 7 rows is of the role negative."),
+        (
+            TABLE.replace("negative", "blank").replace("陰性対照", "blank"),
+            {},
+            "None of its 7 rows is of the role negative.",
+        ),
         (TABLE.splitlines()[0], {}, "It has no rows."),
     ],
 )  # fmt: skip

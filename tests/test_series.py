@@ -18,8 +18,9 @@ from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.cutoffs.negatives import Past
 from aqp4flow.assay.definition import Acceptance, CurveSettings
 from aqp4flow.assay.oddities import rises
+from aqp4flow.assay.platemap import unnumbered_pairs
 from aqp4flow.assay.quality.controlchart import chart, control_checks, range_rule, westgard
-from aqp4flow.assay.replicatetiters import averaged, replicate_series
+from aqp4flow.assay.replicatetiters import averaged, replicate_series, shared_labels
 from aqp4flow.assay.titration import Rules, titrate
 from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Titer, Titration, Well
 from test_by_hand import reading, row
@@ -179,6 +180,29 @@ def test_replicates_part_by_name_or_by_order() -> None:
     assert [[r.well.name for r in part] for part in replicate_series(named)] == [["A01"], ["A02", "A03"]]
     bare = [reading("A01"), reading("A02"), reading("A03", dilution=80.0)]
     assert [[r.well.name for r in part] for part in replicate_series(bare)] == [["A01", "A03"], ["A02"]]
+
+
+def test_wells_that_share_a_label_are_parted_by_order_and_named() -> None:
+    """Both duplicates called 1: two series all the same, and a check; half-numbered ones are parted too."""
+    alike = [reading("A01", replicate="1"), reading("A02", replicate="1"), reading("A03", replicate="1", dilution=80.0)]
+    assert [[r.well.name for r in part] for part in replicate_series(alike)] == [["A01", "A03"], ["A02"]]
+    half = [reading("A03"), reading("A01", replicate="1"), reading("A02")]
+    assert [[r.well.name for r in part] for part in replicate_series(half)] == [["A03"], ["A01"], ["A02"]]
+    (check,) = shared_labels("P", [r.well for r in alike])
+    assert (check.check, check.verdict.value, check.value) == ("replicate-labels", "warn", 1)
+    assert alike[0].well.serum in check.message
+    assert shared_labels("P", [r.well for r in half]) == []
+
+
+def test_paired_wells_that_nothing_pairs_are_refused() -> None:
+    """Two antigen and two control wells alike: only labels tell which belong together; one control serves all."""
+    pairs = [reading(f"A0{i}", cells=cells).well for i, cells in enumerate(("antigen", "control") * 2, 1)]
+    (problem,) = unnumbered_pairs("P", pairs, "paired-well")
+    assert "at 1:20 has 2 antigen wells and 2 control wells" in str(problem)
+    assert "number the replicates" in str(problem)
+    assert unnumbered_pairs("P", pairs[:3], "paired-well") == []
+    assert unnumbered_pairs("P", pairs, "same-well") == []
+    assert unnumbered_pairs("P", [replace(well, replicate="1") for well in pairs], "paired-well") == []
 
 
 def test_draws_of_replicates_are_not_the_same_draws() -> None:

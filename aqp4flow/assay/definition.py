@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from aqp4flow.assay.presets import laid_under, preset_of
 from aqp4flow.errors import ConfigError
@@ -340,12 +348,12 @@ class Acceptance(_Table):
     def _warns_before_it_fails(self) -> Acceptance:
         if self.events_fail > self.events_warn:
             raise ValueError(
-                f"events_fail ({self.events_fail}) is above events_warn ({self.events_warn}): no well would be warned of"
+                f"events_fail ({self.events_fail}) is above events_warn ({self.events_warn}): wells fail unwarned"
             )
         for name in ("replicate_cv", "saturated_percent", "elsewhere"):
             warn, fail = getattr(self, f"{name}_warn"), getattr(self, f"{name}_fail")
             if warn > fail:
-                raise ValueError(f"{name}_warn ({warn:g}) is above {name}_fail ({fail:g}): it would fail unwarned")
+                raise ValueError(f"{name}_warn ({warn:g}) is above {name}_fail ({fail:g}): plates fail unwarned")
         return self
 
 

@@ -155,7 +155,9 @@ def _number(row: Row, readout: str) -> float:
         raise row.error(f"{readout} {row[readout]!r} is not a number", "write a number, or nothing where there is none")
     value = float(text)
     if not abs(value) < ABSURD:
-        raise row.error(f"{readout} {row[readout]!r} is too large for a number", "correct it; empty where there is none")
+        raise row.error(
+            f"{readout} {row[readout]!r} is too large for a number", "correct it; empty where there is none"
+        )
     return value
 
 

@@ -146,7 +146,7 @@ def _no_chart(plate: str, row: Reactivity, earlier: Sequence[float], elsewhere: 
         message = f"{name}: {below} of its {n} earlier runs are not above 0 and have no logarithm: there is no chart."
     elif n >= LEAST:
         wanted = "runs that differ"
-        message = f"{name}: its {n} earlier runs are all {earlier[0]:.4g}, so that they tell no scatter. Look at the table."
+        message = f"{name}: its {n} earlier runs are all {earlier[0]:.4g}, so that they tell no scatter."
     else:
         verdict = Verdict.PASS
         message = f"{name} has {n} earlier runs: a chart begins at {LEAST}, all above 0, and rejects from {FULL} on."
