@@ -39,6 +39,7 @@ _JAPANESE = {
     "ロット": "lot",
 }
 _YES = {"yes": True, "y": True, "true": True, "1": True, "はい": True, "○": True}
+_SEVERAL = 3  # words that a hint names at most of those that begin alike
 _NO = {"no": False, "n": False, "false": False, "0": False, "": False, "いいえ": False}
 
 
@@ -105,10 +106,11 @@ def _check_headings(where: str, headings: Sequence[str], known: Sequence[str], n
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the closest known word, or all of them."""
+    """A hint that names the known words that begin so, else the closest one, or all of them."""
     words = list(known)
-    close = difflib.get_close_matches(word, words, 1, 0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(words)}"
+    begun = [one for one in words if len(word) > 1 and one.startswith(word)]
+    close = begun[:_SEVERAL] or difflib.get_close_matches(word, words, 1, 0.6)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(words)}"
 
 
 def _csv_lines(path: Path) -> list[tuple[int, list[str]]]:

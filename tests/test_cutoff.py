@@ -503,6 +503,11 @@ def test_without_a_logarithm_the_way_out_is_named() -> None:
     assert beside.endswith('Set log = false, or decide without delta: second = "none".')
 
 
+@pytest.mark.parametrize(("confidence", "words"), [(0.99, "frey 99 %"), (0.9999999999, "frey 99.99999999 %")])
+def test_a_confidence_is_never_rounded_to_certainty(confidence: float, words: str) -> None:
+    assert deciding(negatives(1, 2, 3), confidence=confidence).rule == words
+
+
 def test_few_positive_sera_are_named_as_the_reason() -> None:
     """Ten negatives are enough, three positives are few: the warning says which."""
     found = made([*negatives(*range(1, 11)), *positives(50, 60, 70)], rule="roc")
