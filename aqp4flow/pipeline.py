@@ -107,6 +107,10 @@ def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     checks = background_checks(wells.plate.name, off, [row.dilution for row in rows])
     checks += acceptance.accept(judged, assay.acceptance) + off_curve_checks(titrations)
     checks += declared_checks(wells.plate.name, error, assay.titer.well_cv)
+    if assay.titer.replicates == "separate":
+        from aqp4flow.assay.replicatetiters import shared_labels
+
+        checks += shared_labels(wells.plate.name, wells.plate.wells)
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), (*checks, *units.checks), units)
 
 

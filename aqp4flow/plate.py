@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aqp4flow.assay.background import refusals
 from aqp4flow.assay.cutoffs.negatives import Past
 from aqp4flow.assay.definition import Assay, resolve_channel
+from aqp4flow.assay.platemap import unnumbered_pairs
 from aqp4flow.cytometry.beadlot import for_channel
 from aqp4flow.cytometry.beads import Assigned
 from aqp4flow.cytometry.gates import Columns, GateChannels
@@ -89,6 +90,7 @@ def settle(
             gating = gating_of(gates, readable, assay, controls)
         except InputError as problem:
             problems += [problem, *problem.others]
+    problems += unnumbered_pairs(plate.name, plate.wells, assay.assay.comparator)
     problems += refusals(plate.name, plate.wells, assay.readout, assay.assay.comparator)
     names = [channel.name for channel in there]
     if matrix is not None and not set(matrix.channels) <= set(names):

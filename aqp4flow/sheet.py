@@ -10,6 +10,7 @@ import csv
 import datetime
 import difflib
 import io
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,7 @@ _JAPANESE = {
     "ロット": "lot",
 }
 _YES = {"yes": True, "y": True, "true": True, "1": True, "はい": True, "○": True}
+_SEVERAL = 3  # words that a hint names at most of those that begin alike
 _NO = {"no": False, "n": False, "false": False, "0": False, "": False, "いいえ": False}
 
 
@@ -104,10 +106,11 @@ def _check_headings(where: str, headings: Sequence[str], known: Sequence[str], n
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the closest known word, or all of them."""
+    """A hint that names the known words that begin so, else the closest one, or all of them."""
     words = list(known)
-    close = difflib.get_close_matches(word, words, 1, 0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(words)}"
+    begun = [one for one in words if len(word) > 1 and one.startswith(word)]
+    close = begun[:_SEVERAL] or difflib.get_close_matches(word, words, 1, 0.6)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(words)}"
 
 
 def _csv_lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -165,17 +168,27 @@ def plain(text: str) -> str:
 
 
 def read_dilution(row: Row) -> float | None:
-    """`40`, `1:40`, `1/40` or `1:1,000` -> the reciprocal dilution; None when the cell is empty."""
+    """`40`, `1:40`, `1/40` or `1:1,000` -> the reciprocal dilution, `as_shown`; None when the cell is empty."""
     text = plain(row["dilution"]).replace(" ", "")
     if not text:
         return None
     match = re.fullmatch(r"(?:1[:/])?(\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?(?:e\+?\d+)?)", text, re.IGNORECASE)
     if not match:
         raise row.error(f"dilution {row['dilution']!r} is not a number", "write 40, 1:40 or 1/40")
-    value = float(match[1].replace(",", ""))
+    value = as_shown(float(match[1].replace(",", "")))
+    if not math.isfinite(value):
+        raise row.error(f"dilution {row['dilution']!r} is not a finite number", "write 40, 1:40 or 1/40")
     if value < 1:
         raise row.error(f"dilution {row['dilution']!r} is below 1", "write the reciprocal: 40, not 0.025")
     return value
+
+
+def as_shown(dilution: float) -> float:
+    """A dilution with the six significant digits that tables show, so that those shown alike are alike.
+
+    Two spreadsheets write the third step of a ladder of thirds as 33.3333 and as 33.333333333.
+    """
+    return float(f"{dilution:.6g}")
 
 
 def read_date(row: Row, heading: str) -> datetime.date:

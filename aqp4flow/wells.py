@@ -462,8 +462,21 @@ def _flagged(reading: Reading, told: _Told, setting: Setting, compared: Populati
                 f"{measured.not_finite} gated events have no finite signal (NaN or infinite); MFI is of the others."
             )
             checks.append(Check("well", subject, "values-not-finite", measured.not_finite, "0", Verdict.WARN, message))
+        without = _without_statistic(measured, setting, compared)
+        if without:
+            flags.append("statistic-undefined")
+            message = (
+                f"No {setting.assay.readout.statistic} of the {' and the '.join(without)} cells: some have a signal at"
+                " or below 0, which has no logarithm, so that the well has no shift. Take the median."
+            )
+            checks.append(
+                Check("well", subject, "statistic-undefined", len(without), "signals above 0", Verdict.WARN, message)
+            )
         if "no-partner" in flags:
-            message = "No single control-cell well with the same serum, dilution and replicate: no shift."
+            message = (
+                "No single control-cell well with the same serum, dilution and replicate: no shift. Where there are"
+                " several, number the replicates in the plate map, an antigen well and its control well alike."
+            )
             checks.append(Check("well", subject, "no-partner", "", "1 control well", Verdict.FAIL, message))
     by_counts = acceptance.well_flags(reading, limits)
     if compared.nonexpressing is None:  # one population a well: there is no share of expressing cells to judge
@@ -476,6 +489,14 @@ def _flagged(reading: Reading, told: _Told, setting: Setting, compared: Populati
         checks += of_acquisition
         flags += dict.fromkeys(check.check for check in of_acquisition)
     return replace(reading, flags=tuple(flags))
+
+
+def _without_statistic(measured: Measured, setting: Setting, compared: Populations) -> list[str]:
+    """The populations of a well that hold events enough, and have no geometric mean for all that."""
+    if setting.assay.readout.statistic != "geometric-mean":
+        return []
+    found = ((compared.expressing, measured.expressing), (compared.nonexpressing, measured.nonexpressing))
+    return [name for name, mfi in found if name and measured.counts.get(name, 0) > 1 and not mfi.known]
 
 
 PICTURED_WELLS = 12

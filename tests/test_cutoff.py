@@ -463,6 +463,59 @@ def test_a_history_is_an_earlier_reactivity_table_or_several(tmp_path: Path) -> 
     assert (by_ratio.deciding.n, codes(by_ratio)["negatives-without-value"]) == (3, "warn")
 
 
+def test_dilutions_shown_alike_are_alike(tmp_path: Path) -> None:
+    """A third written with ten digits, with six, or in assay.toml: one dilution, as the tables show it."""
+    text = TABLE.replace(",20,", ",33.3333,").replace("1:20", "1:33.333333333")
+    assert {p.dilution for p in history(tmp_path, text)} == {33.3333, 80}
+    assert Cutoff(screening_dilution=100 / 3).screening_dilution == 33.3333
+    with pytest.raises(SheetError, match="stands twice"):
+        history(tmp_path, text.replace("A,N2,33.3333", "A,N1,33.33333"))
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "said"),
+    [
+        (TABLE, {"screening_dilution": 40}, "It holds 5 values of the role negative at 1:20, 1:80; wanted: 1:40."),
+        (
+            TABLE.replace("negative", "blank").replace("陰性対照", "blank"),
+            {},
+            "None of its 7 rows is of the role negative.",
+        ),
+        (TABLE.splitlines()[0], {}, "It has no rows."),
+    ],
+)  # fmt: skip
+def test_a_history_of_which_nothing_is_usable_says_what_it_holds(
+    tmp_path: Path, text: str, settings: dict[str, object], said: str
+) -> None:
+    """It warns: a table at other dilutions, of other roles, or of headings alone is hardly what was meant."""
+    found = made(negatives(5, 6), past=history(tmp_path, text), **FROM_HISTORY, **settings)
+    (told,) = (check for check in cutoff_checks("P", found, 2, 3) if check.check == "history")
+    assert (told.verdict, told.value) == (Verdict.WARN, 0)
+    assert told.message == f"Nothing in negatives.csv is usable for the cut-off of delta. {said}"
+
+
+def test_without_a_logarithm_the_way_out_is_named() -> None:
+    """Of the criterion that decides: another read-out. Of the second one, which comes by itself: none."""
+    rows = negatives(-5, 3, 4, 6)
+    decides = made(rows, log=True).refusals[0].message
+    assert decides.endswith("Set log = false, or decide by the ratio.")
+    beside = made(rows, "ratio", log=True).refusals[0].message
+    assert beside.endswith('Set log = false, or decide without delta: second = "none".')
+
+
+@pytest.mark.parametrize(("confidence", "words"), [(0.99, "frey 99 %"), (0.9999999999, "frey 99.99999999 %")])
+def test_a_confidence_is_never_rounded_to_certainty(confidence: float, words: str) -> None:
+    assert deciding(negatives(1, 2, 3), confidence=confidence).rule == words
+
+
+def test_few_positive_sera_are_named_as_the_reason() -> None:
+    """Ten negatives are enough, three positives are few: the warning says which."""
+    found = made([*negatives(*range(1, 11)), *positives(50, 60, 70)], rule="roc")
+    (told,) = (check for check in cutoff_checks("P", found, 10, 3) if check.check == "negatives")
+    assert (told.verdict, told.limit) == (Verdict.WARN, ">= 3 (10 recommended), and 10 positive sera")
+    assert told.message.endswith("The cut-off rests on 3 positive sera only: 10 are recommended.")
+
+
 def test_a_history_may_be_xlsx(tmp_path: Path) -> None:
     """The same numbers from a workbook."""
     book = openpyxl.Workbook()
@@ -478,6 +531,9 @@ def test_a_history_may_be_xlsx(tmp_path: Path) -> None:
         ("B,N4,negative,20,170", "B,N3,negative,20,170", "row 8: serum 'N3' at 1:20 of plate 'B' stands twice"),
         (",170,", ",17O,", "row 8: delta '17O' is not a number"),
         (",170,", ",inf,", "row 8: delta 'inf' is not a number"),
+        (",170,", ",1e999,", "row 8: delta '1e999' is too large for a number"),
+        (",170,", ",-1e200,", "row 8: delta '-1e200' is too large for a number"),
+        ("1:20,150", "1e999,150", "row 7: dilution '1e999' is not a finite number"),
         ("B,N4,negative", "B,N4,negativ", "row 8: role 'negativ' is unknown\nhint: did you mean 'negative'?"),
         ("B,N4,", ",N4,", "row 8: no plate is named"),
         ("role,dilution,delta", "role,dilution,Delta2", "row 6: the column 'delta' is missing"),
@@ -624,6 +680,10 @@ decide = "{decide}"
         ("delta", 'rule = "fixed"\ndelta = 9\nlog = true', "rule 'fixed' computes nothing"),
         ("delta", "grades = [50, 10]", "numbers that rise wanted"),
         ("delta", 'rule = "fixed"\ndelta = 9\nequivocal = 9', "equivocal is where the grey zone"),
+        ("delta", "[acceptance]\nevents_fail = 501", "events_fail (501) is above events_warn (500)"),
+        ("delta", "[acceptance]\nreplicate_cv_warn = 26", "replicate_cv_warn (26) is above replicate_cv_fail (25)"),
+        ("delta", "[acceptance]\nsaturated_percent_fail = 0.5", "saturated_percent_warn (1) is above"),
+        ("delta", "[acceptance]\nelsewhere_warn = 4", "elsewhere_warn (4) is above elsewhere_fail (3)"),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(
@@ -631,6 +691,29 @@ def test_settings_that_contradict_one_another_are_refused(
 ) -> None:
     """One clear sentence; no delta is ever a silent default."""
     (tmp_path / "assay.toml").write_text(BASE.format(decide=decide, cutoff=cutoff))
+    with pytest.raises(ConfigError) as refused:
+        read_definition(tmp_path / "assay.toml")
+    assert wanted in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ('rule = "mean-sd"\nk = true', "k: a number wanted, without quotes (got True)"),
+        ('confidence = "0.99"', "confidence: a number wanted, without quotes (got '0.99')"),
+        ('log = "yes"', "log: true or false wanted, without quotes (got 'yes')"),
+        ("log = 1", "log: true or false wanted, without quotes (got 1)"),
+        ('grades = [10, "50"]', "grades: a number wanted, without quotes"),
+        ("[seed]\nvalue = true", "value: a whole number wanted, without quotes (got True)"),
+        ("[fcs]\ndataset = true", "dataset"),
+        ('rule = "mean-sd"\nk = inf', "k: input should be a finite number (got inf)"),
+        ("grades = [10, inf]", "grades: input should be a finite number (got inf)"),
+        ("[reference]\nunits = nan", "units: input should be"),
+    ],
+)
+def test_a_setting_is_of_the_kind_that_its_key_wants(tmp_path: Path, line: str, wanted: str) -> None:
+    """Quoted numbers, true for a number and infinite ones are slips of the pen."""
+    (tmp_path / "assay.toml").write_text(BASE.format(decide="delta", cutoff=line))
     with pytest.raises(ConfigError) as refused:
         read_definition(tmp_path / "assay.toml")
     assert wanted in str(refused.value)

@@ -258,6 +258,30 @@ def test_paired_wells_take_their_background_from_the_partner(plate: Path, tmp_pa
         assert wells[antigen]["percent_positive"] != ""
 
 
+def test_without_a_geometric_mean_and_with_labels_that_repeat_it_is_said(
+    plate: Path, tmp_path: Path, call, table
+) -> None:
+    """Dark cells lie around 0 after compensation: no logarithm, no shift, a flag and a check for each such well."""
+    lines = (plate / "plate.csv").read_text().splitlines()
+    place = lines[0].split(",").index("replicate")
+    cells = [line.split(",") for line in lines[1:]]
+    rows = [",".join([*one[:place], "1", *one[place + 1 :]]) for one in cells]
+    (plate / "plate.csv").write_text("\n".join([lines[0], *rows]) + "\n")
+    definition = plate.parents[1] / "assay.toml"
+    more = '\n[readout]\nstatistic = "geometric-mean"\n[titer]\nreplicates = "separate"\n'
+    kept = definition.read_text().split("[readout]")[0].split("[titer]")[0]
+    definition.write_text(kept + more)
+    assert call("run", plate, "-o", tmp_path / "out").returncode in (0, 4)
+    wells = {f"P001/{r['well']}": r for r in table(tmp_path / "out" / "wells.csv")}
+    checks = table(tmp_path / "out" / "checks.csv")
+    said = {r["subject"] for r in checks if r["check"] == "statistic-undefined"}
+    empty = {name for name, r in wells.items() if r["delta"] == "" and r["role"] in ("sample", "negative", "positive")}
+    assert empty
+    assert empty <= said
+    assert all("statistic-undefined" in wells[name]["flags"] for name in said)
+    assert [r["verdict"] for r in checks if r["check"] == "replicate-labels"] == ["warn"]
+
+
 def test_a_csv_matrix_replaces_the_files_own(plate: Path, tmp_path: Path, call, table) -> None:
     """The same numbers as a CSV matrix give the same wells; another matrix gives others, and its name is shown."""
     from aqp4flow.fcs import read_fcs

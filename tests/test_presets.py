@@ -150,6 +150,13 @@ def test_a_key_of_the_lab_wins_and_is_told(tmp_path: Path) -> None:
     assert (changed.value, changed.limit, changed.verdict.value) == ("2.2", "2", "warn")
 
 
+def test_grades_that_the_lab_takes_away_are_told_as_none(tmp_path: Path) -> None:
+    text = '[assay]\nantigen = "AQP4-M23"\npreset = "seoul-aqp4-m23"\n[channels]\nreporter = "F"\nsignal = "A"\n[cutoff]\ngrades = []\n'
+    found = read_definition(written(tmp_path, text))
+    told = [check.message for check in preset_checks(found.model_dump()) if check.check == "preset-changed"]
+    assert told == ["[cutoff] grades is none; the preset has 10, 50."]
+
+
 def test_another_rule_takes_the_presets_numbers_away(tmp_path: Path) -> None:
     """Frey's rule has no use for an index of 2; the screening dilution stays. All that went is told."""
     found = read_definition(written(tmp_path, f'{NAMED}[cutoff]\nrule = "frey"\n'))
@@ -186,6 +193,8 @@ def test_settings_are_laid_under_table_by_table() -> None:
 def test_presets_that_are_none_or_two_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mayo-mog"):
         preset_of("mayo-mogg", "here")
+    with pytest.raises(ConfigError, match=r"did you mean 'mayo-aqp4-m1' or 'mayo-mog'\?"):
+        preset_of("mayo", "here")
     text = '[assay]\nantigen = "X"\npreset = "chiba-mog"\n[channels]\nreporter = "F"\nsignal = "A"\n'
     asked = read_definition(written(tmp_path, text), "mayo-mog")
     assert (asked.assay.preset, asked.readout.decide) == ("mayo-mog", "index")

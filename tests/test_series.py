@@ -18,8 +18,9 @@ from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.cutoffs.negatives import Past
 from aqp4flow.assay.definition import Acceptance, CurveSettings
 from aqp4flow.assay.oddities import rises
+from aqp4flow.assay.platemap import unnumbered_pairs
 from aqp4flow.assay.quality.controlchart import chart, control_checks, range_rule, westgard
-from aqp4flow.assay.replicatetiters import averaged, replicate_series
+from aqp4flow.assay.replicatetiters import averaged, replicate_series, shared_labels
 from aqp4flow.assay.titration import Rules, titrate
 from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Titer, Titration, Well, mean_titer
 from test_by_hand import reading, row
@@ -181,6 +182,29 @@ def test_replicates_part_by_name_or_by_order() -> None:
     assert [[r.well.name for r in part] for part in replicate_series(bare)] == [["A01", "A03"], ["A02"]]
 
 
+def test_wells_that_share_a_label_are_parted_by_order_and_named() -> None:
+    """Both duplicates called 1: two series all the same, and a check; half-numbered ones are parted too."""
+    alike = [reading("A01", replicate="1"), reading("A02", replicate="1"), reading("A03", replicate="1", dilution=80.0)]
+    assert [[r.well.name for r in part] for part in replicate_series(alike)] == [["A01", "A03"], ["A02"]]
+    half = [reading("A03"), reading("A01", replicate="1"), reading("A02")]
+    assert [[r.well.name for r in part] for part in replicate_series(half)] == [["A03"], ["A01"], ["A02"]]
+    (check,) = shared_labels("P", [r.well for r in alike])
+    assert (check.check, check.verdict.value, check.value) == ("replicate-labels", "warn", 1)
+    assert alike[0].well.serum in check.message
+    assert shared_labels("P", [r.well for r in half]) == []
+
+
+def test_paired_wells_that_nothing_pairs_are_refused() -> None:
+    """Two antigen and two control wells alike: only labels tell which belong together; one control serves all."""
+    pairs = [reading(f"A0{i}", cells=cells).well for i, cells in enumerate(("antigen", "control") * 2, 1)]
+    (problem,) = unnumbered_pairs("P", pairs, "paired-well")
+    assert "at 1:20 has 2 antigen wells and 2 control wells" in str(problem)
+    assert "number the replicates" in str(problem)
+    assert unnumbered_pairs("P", pairs[:3], "paired-well") == []
+    assert unnumbered_pairs("P", pairs, "same-well") == []
+    assert unnumbered_pairs("P", [replace(well, replicate="1") for well in pairs], "paired-well") == []
+
+
 def test_draws_of_replicates_are_not_the_same_draws() -> None:
     """Equal rows under two names: titers equal, errors independent."""
     cutoff = CutOff("delta", 100, "fixed")
@@ -276,6 +300,28 @@ def test_controls_of_one_plate_on_opposite_sides_fail_it() -> None:
 
 def test_a_control_without_a_logarithm_fails() -> None:
     assert found_by([control(-5)], past(20))["control-chart"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("today", "before", "said"),
+    [
+        ([], past(20), "A history of controls is given, but no positive or reference serum of the plate has a delta."),
+        ([control(1000)], past(20, dilution=40), "those of POS are at 1:40, none of them on this plate."),
+        ([control(1000)], [Past(f"Q{k}", "POS", Role.POSITIVE, 80, {"delta": 444.0}) for k in range(25)],
+         "POS 1:80: its 25 earlier runs are all 444, so that they tell no scatter."),
+        ([control(1000)], [*past(20), Past("Z", "POS", Role.POSITIVE, 80, {"delta": -3.0})],
+         "1 of its 21 earlier runs are not above 0"),
+    ],
+)  # fmt: skip
+def test_a_past_that_cannot_serve_warns(today: list[Reactivity], before: list[Past], said: str) -> None:
+    (check,) = control_checks("P", [*today, row(5, 80, serum="N", role=Role.NEGATIVE)], before)
+    assert (check.check, check.verdict.value) == ("control-chart", "warn")
+    assert said in check.message
+
+
+def test_further_dilutions_of_a_charted_control_do_not_warn() -> None:
+    found = control_checks("P", [control(1000), control(300, dilution=320)], past(20))
+    assert [check.verdict.value for check in found if check.check == "control-chart"] == ["pass", "pass"]
 
 
 def test_a_reference_is_charted_at_the_dilution_with_the_longest_past() -> None:

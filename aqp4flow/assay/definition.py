@@ -8,22 +8,51 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from aqp4flow.assay.presets import laid_over, laid_under, overruled_checks, preset_of
 from aqp4flow.errors import ConfigError
 from aqp4flow.model import Channel, Check, ScaleName
-from aqp4flow.sheet import nearest
+from aqp4flow.sheet import as_shown, nearest
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-class _Table(BaseModel):
-    """A table of assay.toml: frozen, no unknown keys."""
+_WANTED = {
+    bool: "true or false wanted, without quotes",
+    int: "a whole number wanted, without quotes",
+    float: "a number wanted, without quotes",
+}
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class _Table(BaseModel):
+    """A table of assay.toml: frozen, no unknown keys, and each value of the kind that its key wants.
+
+    A quoted number, or true for a number, is a slip of the pen that would otherwise be taken for 0.99 or 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _of_its_kind(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        found = read(value)
+        several = isinstance(value, (list, tuple)) and isinstance(found, tuple)
+        for given, taken in zip(value, found, strict=True) if several else ((value, found),):
+            wanted = next((kind for kind in (bool, str) if isinstance(given, kind) != isinstance(taken, kind)), None)
+            if wanted is not None:
+                raise ValueError(_WANTED[type(taken)])
+        return found
 
 
 class Identity(_Table):
@@ -186,6 +215,11 @@ class Cutoff(_Table):
     grades: tuple[Positive, ...] = ()
     screening_dilution: Positive | None = None
 
+    @field_validator("screening_dilution")
+    @classmethod
+    def _as_dilutions_are(cls, value: float | None) -> float | None:
+        return None if value is None else as_shown(value)
+
     @field_validator("history")
     @classmethod
     def _is_table(cls, value: str | None) -> str | None:
@@ -309,6 +343,18 @@ class Acceptance(_Table):
     negative_cv: Positive = 20.0
     control_history: Text | None = None
     failed_wells_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
+
+    @model_validator(mode="after")
+    def _warns_before_it_fails(self) -> Acceptance:
+        if self.events_fail > self.events_warn:
+            raise ValueError(
+                f"events_fail ({self.events_fail}) is above events_warn ({self.events_warn}): wells fail unwarned"
+            )
+        for name in ("replicate_cv", "saturated_percent", "elsewhere"):
+            warn, fail = getattr(self, f"{name}_warn"), getattr(self, f"{name}_fail")
+            if warn > fail:
+                raise ValueError(f"{name}_warn ({warn:g}) is above {name}_fail ({fail:g}): plates fail unwarned")
+        return self
 
 
 Percent = Annotated[float, Field(gt=0, le=100)]

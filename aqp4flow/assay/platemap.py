@@ -129,6 +129,25 @@ def _two_roles(wells: Sequence[Well], rows: Sequence[Row]) -> list[SheetError]:
     return problems
 
 
+def unnumbered_pairs(plate: str, wells: Sequence[Well], comparator: str) -> list[SheetError]:
+    """Paired wells that cannot be paired: several antigen and several control wells alike, and no replicate named."""
+    counts: Counter[tuple[str, float | None, str]] = Counter(
+        (well.serum, well.dilution, "control" if well.cells == "control" else "antigen")
+        for well in wells
+        if comparator == "paired-well" and well.role in WITH_SERUM and not (well.replicate or well.excluded)
+    )
+    return [
+        SheetError(
+            f"{plate}: plate map",
+            f"serum {serum!r} at 1:{dilution:g} has {n} antigen wells and {counts[serum, dilution, 'control']} control"
+            " wells, and no replicate tells which belong together",
+            "number the replicates: an antigen well and its control well alike",
+        )
+        for (serum, dilution, cells), n in counts.items()
+        if cells == "antigen" and n > 1 and counts[serum, dilution, "control"] > 1
+    ]
+
+
 def apply_overrides(path: Path, wells: Sequence[Well]) -> tuple[list[Well], list[SheetError]]:
     """Wells with the exclusions of overrides.csv (well, action, reason) marked; problems as a list."""
     problems: list[SheetError] = []

@@ -318,7 +318,7 @@ def _said(value: object) -> str:
     if value is None:
         return "not set"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_said(one) for one in value)
+        return ", ".join(_said(one) for one in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -4,24 +4,61 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from aqp4flow.model import WITH_SERUM, Reactivity, Reading, Titer, Titration, mean_bound, mean_titer
+from aqp4flow.errors import listed
+from aqp4flow.model import (
+    WITH_SERUM,
+    Check,
+    Reactivity,
+    Reading,
+    Titer,
+    Titration,
+    Verdict,
+    Well,
+    mean_bound,
+    mean_titer,
+)
 
 
 def replicate_series(readings: Sequence[Reading]) -> list[list[Reading]]:
-    """Readings parted into series: by the plate map's replicate, or by their order where it names none."""
-    series: dict[str, list[Reading]] = {}
-    met: dict[tuple[str, float | None], int] = {}
+    """Readings parted into series: by the plate map's replicate, or by their order where it names none.
+
+    Wells of one serum and dilution that share a label are parted by their order too: `shared_labels` names them.
+    """
+    series: dict[tuple[str, int], list[Reading]] = {}
+    met: Counter[tuple[str, float | None]] = Counter()
+    labels: Counter[tuple[str, float | None, str]] = Counter()
     for reading in readings:
         well = reading.well
-        if well.role not in WITH_SERUM or well.cells == "control":
+        if not _in_a_series(well):
             continue
-        place = (well.serum, well.dilution)
-        met[place] = met.get(place, 0) + 1
-        series.setdefault(well.replicate or str(met[place]), []).append(reading)
+        met[well.serum, well.dilution] += 1
+        label = well.replicate or str(met[well.serum, well.dilution])
+        labels[well.serum, well.dilution, label] += 1
+        series.setdefault((label, labels[well.serum, well.dilution, label]), []).append(reading)
     return [series[name] for name in sorted(series)]
+
+
+def _in_a_series(well: Well) -> bool:
+    return well.role in WITH_SERUM and well.cells != "control"
+
+
+def shared_labels(plate: str, wells: Sequence[Well]) -> list[Check]:
+    """A check that names the sera of which two wells of one dilution have the same replicate; else nothing."""
+    counts = Counter(
+        (well.serum, well.dilution, well.replicate) for well in wells if well.replicate and _in_a_series(well)
+    )
+    sera = list(dict.fromkeys(serum for (serum, _, _), n in counts.items() if n > 1))
+    if not sera:
+        return []
+    message = (
+        f"Wells of one serum and dilution have the same replicate: {listed(sera)}. They were taken as series of their"
+        " own, in the order of the plate map: number the replicates."
+    )
+    return [Check("plate", plate, "replicate-labels", len(sera), "0", Verdict.WARN, message)]
 
 
 def averaged(pooled: Titration, parts: Sequence[Titration], rows: Sequence[Reactivity]) -> Titration:

@@ -98,10 +98,10 @@ def _criterion(scene: _Scene, readout: str, decide: str) -> tuple[CutOff | Refus
     if scene.settings.rule == "fixed":
         raise ConfigError("assay.toml: [cutoff]", f"rule 'fixed' needs {readout}", "write the lab's own number")
     if scene.settings.source == "history":
-        return _from_history(scene, readout, own)
+        return _from_history(scene, readout, own, _without_log(readout, decide))
     remarks = lost + neg.at_other_dilutions(scene.rows, scene.screening)
     labelled = [one for one in own if scene.settings.rule == "roc" or not one.positive]
-    scaled = neg.on_scale(labelled, scene.settings.log)
+    scaled = neg.on_scale(labelled, scene.settings.log, _without_log(readout, decide))
     if isinstance(scaled, Refusal):
         return scaled, remarks
     return _computed(scene, readout, neg.as_they_are(scaled, scene.settings.log)), remarks
@@ -114,7 +114,14 @@ def _fixed(cutoff: CutOff, own: Sequence[Labelled]) -> CutOff:
     return replace(cutoff, false_positives=rate, counted=len(values))
 
 
-def _from_history(scene: _Scene, readout: str, own: Sequence[Labelled]) -> tuple[CutOff | Refusal, list[Remark]]:
+def _without_log(readout: str, decide: str) -> str:
+    """What to do where the values of a criterion have no logarithm, and log is wanted all the same."""
+    return "decide by the ratio" if readout == decide else f'decide without {readout}: second = "none"'
+
+
+def _from_history(
+    scene: _Scene, readout: str, own: Sequence[Labelled], way_out: str
+) -> tuple[CutOff | Refusal, list[Remark]]:
     settings = scene.settings
     roles = (Role.NEGATIVE, Role.POSITIVE) if settings.rule == "roc" else (Role.NEGATIVE,)
     taken, left = neg.of_history(scene.history, readout, scene.screening, roles)
@@ -122,13 +129,15 @@ def _from_history(scene: _Scene, readout: str, own: Sequence[Labelled]) -> tuple
     remarks += neg.repeats(found)
     plates = len({one.plate for one in found})
     about = f"Cut-offs rest on {settings.history}: {len(found)} values of {plates} plates. {left}"
-    remarks.insert(0, Remark("history", len(found), about, doubtful=False))
-    scaled = neg.on_scale(found, settings.log)
+    if not found:
+        about = f"Nothing in {settings.history} is usable for the cut-off of {readout}. {left}"
+    remarks.insert(0, Remark("history", len(found), about, doubtful=not found))
+    scaled = neg.on_scale(found, settings.log, way_out)
     if isinstance(scaled, Refusal):
         return scaled, remarks
     if settings.floating == "none":
         return _computed(scene, readout, neg.as_they_are(scaled, settings.log)), remarks
-    here = neg.on_scale([one for one in own if not one.positive], settings.log)
+    here = neg.on_scale([one for one in own if not one.positive], settings.log, way_out)
     if isinstance(here, Refusal):
         return here, remarks
     moved = neg.floated(scaled, here, settings.floating, settings.log)

@@ -48,6 +48,9 @@ def _made(plate: str, cutoffs: CutOffs, limit: str) -> Check:
         return Check("plate", plate, "cutoff", deciding.value, "fixed", Verdict.PASS, message)
     positives = len(deciding.basis.positives) if deciding.basis else 0
     few = deciding.n < RECOMMENDED or 0 < positives < RECOMMENDED
+    if 0 < positives < RECOMMENDED:
+        limit += f", and {RECOMMENDED} positive sera"
+        message += f" The cut-off rests on {positives} positive sera only: {RECOMMENDED} are recommended."
     return Check("plate", plate, "negatives", deciding.n, limit, Verdict.WARN if few else Verdict.PASS, message)
 
 

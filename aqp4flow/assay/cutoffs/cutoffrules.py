@@ -51,7 +51,7 @@ def make(sera: Sera, settings: Cutoff) -> Made | Refusal:
             return _roc(sera, settings.roc_point)
         case _:
             factor = frey_factor(settings.confidence, sera.df, sera.m)
-            return _moments(sera, factor, f"frey {100 * settings.confidence:g} %")
+            return _moments(sera, factor, f"frey {100 * settings.confidence:.15g} %")
 
 
 # --- mean and SD ----------------------------------------------------------------------------------
@@ -101,10 +101,10 @@ def percentile_factor(sera: Sera, settings: Cutoff) -> float:
 
 
 def _percentile_words(settings: Cutoff) -> str:
-    percentile = f"percentile {settings.percentile:g}"
+    percentile = f"percentile {settings.percentile:.15g}"
     if settings.limit == "estimate":
         return percentile
-    return f"{settings.limit} {100 * settings.limit_confidence:g} % limit of {percentile}"
+    return f"{settings.limit} {100 * settings.limit_confidence:.15g} % limit of {percentile}"
 
 
 def _moments(sera: Sera, factor: float, words: str) -> Made:

@@ -16,6 +16,7 @@ from aqp4flow.errors import SheetError, listed, raise_all
 from aqp4flow.model import NAN, Reactivity, Role
 from aqp4flow.sheet import Row, heading_of, plain, read_dilution, read_lines
 
+ABSURD = 1e100  # no read-out reaches it, and its square is still a number
 FACTS = ("plate", "serum", "role", "dilution")
 
 
@@ -152,7 +153,12 @@ def _number(row: Row, readout: str) -> float:
         return NAN
     if not re.fullmatch(r"-?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?", text, re.IGNORECASE):
         raise row.error(f"{readout} {row[readout]!r} is not a number", "write a number, or nothing where there is none")
-    return float(text)
+    value = float(text)
+    if not abs(value) < ABSURD:
+        raise row.error(
+            f"{readout} {row[readout]!r} is too large for a number", "correct it; empty where there is none"
+        )
+    return value
 
 
 # --- which values take part -----------------------------------------------------------------------
@@ -190,12 +196,28 @@ def of_history(
     """The history's sera at the screening dilution, and a sentence of what was left out."""
     labelled = [past for past in history if past.role in roles]
     taken = [past for past in labelled if past.dilution == screening]
+    if not taken:
+        return [], _nothing_usable(history, labelled, screening, roles)
     left = f"Left out: {len(history) - len(labelled)} rows of other roles, {len(labelled) - len(taken)} of another"
     left += f" dilution than 1:{screening:g}." if screening is not None else " dilution."
     return [
         Labelled(f"{p.plate}/{p.serum}", p.plate, p.serum, p.role is Role.POSITIVE, p.values.get(readout, NAN))
         for p in taken
     ], left
+
+
+def _nothing_usable(
+    history: Sequence[Past], labelled: Sequence[Past], screening: float | None, roles: Sequence[Role]
+) -> str:
+    """What a history holds instead of what was wanted of it."""
+    wanted = " or ".join(role.value for role in roles)
+    if not history:
+        return "It has no rows."
+    if not labelled:
+        return f"None of its {len(history)} rows is of the role {wanted}."
+    there = listed([f"1:{dilution:g}" for dilution in sorted({past.dilution for past in labelled})])
+    screened = "the negatives' dilution, and there are none" if screening is None else f"1:{screening:g}"
+    return f"It holds {len(labelled)} values of the role {wanted} at {there}; wanted: {screened}."
 
 
 def with_a_value(found: Sequence[Labelled], readout: str) -> tuple[list[Labelled], list[Remark]]:
@@ -221,15 +243,15 @@ def repeats(found: Sequence[Labelled]) -> list[Remark]:
     return [Remark("history-repeats", sera, message, doubtful=True)]
 
 
-def on_scale(found: Sequence[Labelled], log: bool) -> list[Labelled] | Refusal:
-    """The values on the scale of the rule; refused where one has no logarithm."""
+def on_scale(found: Sequence[Labelled], log: bool, way_out: str) -> list[Labelled] | Refusal:
+    """The values on the scale of the rule; refused, with a way out, where one has no logarithm."""
     if not log:
         return list(found)
     without = [f"{one.name} ({one.value:.4g})" for one in found if not one.value > 0]
     if without:
         message = (
             f"No logarithm of {listed(without)}: with log = true there is no cut-off, and leaving low negatives out"
-            " would raise it. Set log = false, or decide by the ratio."
+            f" would raise it. Set log = false, or {way_out}."
         )
         return Refusal("cutoff-log", sum(not one.positive for one in found), "values above 0", message)
     return [Labelled(one.name, one.plate, one.serum, one.positive, math.log10(one.value)) for one in found]

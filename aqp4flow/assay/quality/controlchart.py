@@ -89,11 +89,16 @@ def control_checks(plate: str, today: Sequence[Reactivity], past: Sequence[Past]
     """
     checks: list[Check] = []
     scores: dict[str, float] = {}
-    for row in _charted(today, past):
+    charted = _charted(today, past)
+    if not charted:
+        message = "A history of controls is given, but no positive or reference serum of the plate has a delta."
+        return [Check("plate", plate, "control-chart", 0, ">= 1 control", Verdict.WARN, message)]
+    for row in charted:
         earlier = _values(row, past)
         found = chart(earlier)
         if found is None:
-            checks.append(_too_few(plate, row, len(earlier)))
+            elsewhere = _only_elsewhere(row, today, past)
+            checks.append(_no_chart(plate, row, earlier, elsewhere))
             continue
         score = found.score(row.delta.value)
         scores[f"{row.serum} 1:{row.dilution:g}"] = score
@@ -121,10 +126,31 @@ def _values(row: Reactivity, past: Sequence[Past]) -> list[float]:
     return [value for value in values if not math.isnan(value)]
 
 
-def _too_few(plate: str, row: Reactivity, n: int) -> Check:
-    name = f"{row.serum} 1:{row.dilution:g}"
-    message = f"{name} has {n} earlier runs: a chart begins at {LEAST}, all above 0, and rejects from {FULL} on."
-    return Check("plate", plate, "control-chart", n, f">= {LEAST} runs", Verdict.PASS, message)
+def _only_elsewhere(row: Reactivity, today: Sequence[Reactivity], past: Sequence[Past]) -> list[float]:
+    """The dilutions of a serum's past where none of them is one of today's; else nothing."""
+    here = {one.dilution for one in today if one.serum == row.serum}
+    before = {one.dilution for one in past if one.serum == row.serum and not math.isnan(one.values["delta"])}
+    return [] if here & before else sorted(before)
+
+
+def _no_chart(plate: str, row: Reactivity, earlier: Sequence[float], elsewhere: Sequence[float]) -> Check:
+    """Why a control has no chart: too few earlier runs passes, a past that cannot serve warns."""
+    name, n = f"{row.serum} 1:{row.dilution:g}", len(earlier)
+    below = sum(not value > 0 for value in earlier)
+    wanted, verdict = f">= {LEAST} runs", Verdict.WARN
+    if elsewhere:
+        there = ", ".join(f"1:{dilution:g}" for dilution in elsewhere)
+        message = f"{name} has no earlier runs: those of {row.serum} are at {there}, none of them on this plate."
+    elif below:
+        wanted = "above 0"
+        message = f"{name}: {below} of its {n} earlier runs are not above 0 and have no logarithm: there is no chart."
+    elif n >= LEAST:
+        wanted = "runs that differ"
+        message = f"{name}: its {n} earlier runs are all {earlier[0]:.4g}, so that they tell no scatter."
+    else:
+        verdict = Verdict.PASS
+        message = f"{name} has {n} earlier runs: a chart begins at {LEAST}, all above 0, and rejects from {FULL} on."
+    return Check("plate", plate, "control-chart", n, wanted, verdict, message)
 
 
 def _charted_check(plate: str, row: Reactivity, found: Chart, scores: Sequence[float]) -> Check:
