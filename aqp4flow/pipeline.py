@@ -77,7 +77,7 @@ class StudyResult:
 def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     """Replicates together, cut-off, status, titers and the plate's acceptance; `curves` False fits none."""
     from aqp4flow.assay.curves.curve import off_curve_checks
-    from aqp4flow.assay.titration import Rules, confirmed, titrate
+    from aqp4flow.assay.titration import Rules, confirmed, saturated_curve_checks, titrate
 
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
@@ -106,6 +106,7 @@ def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     judged = acceptance.PlateResult(wells.plate.name, readings, rows, cutoffs, error, wells.checks)
     checks = background_checks(wells.plate.name, off, [row.dilution for row in rows])
     checks += acceptance.accept(judged, assay.acceptance) + off_curve_checks(titrations)
+    checks += saturated_curve_checks(titrations, rows)
     checks += declared_checks(wells.plate.name, error, assay.titer.well_cv)
     return PlateTiters(wells, cutoffs, tuple(rows), tuple(titrations), (*checks, *units.checks), units)
 

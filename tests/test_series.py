@@ -167,6 +167,13 @@ def test_replicate_titers_are_averaged_on_the_log_scale(parts, value, bound, fla
         assert found.titer.value == pytest.approx(value)
 
 
+def test_flags_of_a_curve_come_from_the_pooled_curve_alone() -> None:
+    """The row's midpoint is the pooled curve's: what single replicates' curves lack is not said of it."""
+    pooled = replace(titration(1), flags=("curve-misfit",))
+    single = replace(titration(40), flags=("curve-flat", "midpoint-outside", "off-curve", "gap"))
+    assert averaged(pooled, [single], [row(1, 40)]).flags == ("curve-misfit", "gap")
+
+
 def test_two_replicates_halve_the_variance_of_a_titer() -> None:
     """Draws of SD 0.1 each: their mean has 0.1 / sqrt 2, so 95 % limits of +- 0.139 on log2."""
     found = averaged(titration(1), [titration(40), titration(160)], [row(1, 40), row(1, 160)])
