@@ -281,14 +281,15 @@ def test_a_value_without_a_logarithm_leaves_the_cv_empty_and_says_so() -> None:
 
 
 def test_excluded_and_control_cell_wells_take_no_part() -> None:
-    """Nor wells without serum."""
+    """Nor wells without serum, nor saturated ones."""
     from dataclasses import replace
 
     one = well("A01", "S", 20, 400)
     out = replace(one, well=replace(one.well, excluded="bubble"))
     control = replace(one, well=replace(one.well, cells="control"))
     empty = replace(one, well=replace(one.well, role=Role.SECONDARY_ONLY, serum="", dilution=None))
-    assert observations([out, control, empty], []) == []
+    top = replace(one, flags=("saturated",))
+    assert observations([out, control, empty, top], []) == []
 
 
 def test_a_reported_value_averages_as_many_wells_as_patients_have() -> None:

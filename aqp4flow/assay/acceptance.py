@@ -185,14 +185,19 @@ def _beyond_chance(mean: float, sd: float, n: int) -> bool:
 
 
 def _replicates(result: PlateResult, limits: Acceptance) -> list[Check]:
-    cv, df = result.error.total_cv, result.error.df
+    cv, df, saturated = result.error.total_cv, result.error.df, result.error.saturated
+    left_out = f" {saturated} saturated well{'s' if saturated > 1 else ''} left out." if saturated else ""
     if not df:
-        message = "No replicates with a clear shift: the plate does not tell the error between its wells."
+        message = f"No replicates with a clear shift: the plate does not tell the error between its wells.{left_out}"
         return [Check("plate", result.plate, "replicates", 0, "replicate wells", Verdict.WARN, message)]
     fail, warn = limits.replicate_cv_fail, limits.replicate_cv_warn
     verdict = Verdict.FAIL if cv > fail else Verdict.WARN if cv > warn else Verdict.PASS
-    message = f"Replicate wells differ by a CV of {cv:.3g} % in delta ({df} degrees of freedom)."
+    message = f"Replicate wells differ by a CV of {cv:.3g} % in delta ({_degrees(df)}).{left_out}"
     return [Check("plate", result.plate, "replicate-cv", cv, f"<= {warn:g} %, fail > {fail:g} %", verdict, message)]
+
+
+def _degrees(df: int) -> str:
+    return f"{df} degree{'s' if df > 1 else ''} of freedom"
 
 
 def _negative_cv(result: PlateResult, limits: Acceptance) -> list[Check]:
@@ -204,7 +209,7 @@ def _negative_cv(result: PlateResult, limits: Acceptance) -> list[Check]:
     cv = math.sqrt(sum((len(group) - 1) * _cv(group) ** 2 for group in sets) / df)
     allowed = limits.negative_cv
     verdict = Verdict.WARN if cv > allowed else Verdict.PASS
-    message = f"MFI of negative sera differs between their wells by a CV of {cv:.3g} % ({df} degrees of freedom)."
+    message = f"MFI of negative sera differs between their wells by a CV of {cv:.3g} % ({_degrees(df)})."
     return [Check("plate", result.plate, "negative-cv", cv, f"<= {allowed:g} %", verdict, message)]
 
 
@@ -227,10 +232,11 @@ def _replicate_sets(result: PlateResult, limits: Acceptance) -> list[Check]:
 
 
 def _replicates_of(readings: Sequence[Reading]) -> list[list[Reading]]:
-    """Usable wells of one serum and dilution, where there are two or more with an MFI above 0."""
+    """Usable wells of one serum and dilution, where there are two or more with an MFI above 0; none saturated."""
     sets: dict[tuple[str, float | None], list[Reading]] = {}
     for r in readings:
-        if r.well.role in WITH_SERUM and r.usable and r.well.cells != "control" and r.expressing.value > 0:
+        measured = r.usable and r.expressing.value > 0 and "saturated" not in r.flags
+        if r.well.role in WITH_SERUM and r.well.cells != "control" and measured:
             sets.setdefault((r.well.serum, r.well.dilution), []).append(r)
     return [group for group in sets.values() if len(group) > 1]
 
