@@ -70,6 +70,13 @@ class StudyResult:
         """The rules of the run and its plates that did not hold: each makes the run unfit."""
         return tuple(c for c in self.checks if c.verdict is Verdict.FAIL and c.scope in ("run", "plate"))
 
+    @property
+    def failed_alone(self) -> str:
+        """Checks of single wells, sera and patients that failed, counted in words; empty without any."""
+        found = [c.scope for c in self.checks if c.verdict is Verdict.FAIL and c.scope not in ("run", "plate")]
+        counts = [(scope, found.count(scope)) for scope in ("well", "serum", "patient")]
+        return " and ".join(f"{n} check{'s' if n > 1 else ''} of a {scope}" for scope, n in counts if n)
+
 
 # --- wells to titers ------------------------------------------------------------------------------
 

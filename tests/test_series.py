@@ -16,15 +16,18 @@ from aqp4flow.assay import acceptance, readout
 from aqp4flow.assay.carryover import carry_over
 from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.cutoffs.negatives import Past
-from aqp4flow.assay.definition import Acceptance, CurveSettings
+from aqp4flow.assay.definition import Acceptance, Assay, CurveSettings
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.quality.controlchart import chart, control_checks, range_rule, westgard
 from aqp4flow.assay.replicatetiters import averaged, replicate_series
 from aqp4flow.assay.titration import Rules, titrate
 from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Titer, Titration, Well
+from aqp4flow.pipeline import StudyResult
+from aqp4flow.report.page import _verdict
 from test_by_hand import reading, row
 
 LIMITS = Acceptance()
+DEFINITION = {"assay": {"antigen": "AQP4-M23"}, "channels": {"reporter": "FITC-A", "signal": "APC-A"}}
 
 
 # --- a series that rises ---------------------------------------------------------------------------
@@ -312,6 +315,18 @@ def test_replicates_of_one_serum_that_differ_are_named(mfi: tuple[float, float],
     if found:
         assert found[0].value == pytest.approx(100 * statistics.stdev(mfi) / statistics.fmean(mfi))
         assert found[0].subject == "P/S"
+
+
+def test_a_serum_that_failed_is_counted_beside_the_verdict() -> None:
+    """The run is fit, and says what is not."""
+    found = [c for part in checks([reading("A01", 1000), reading("A02", 1450)]).values() for c in part]
+    alone = [c for c in found if c.scope == "serum"]
+    result = StudyResult(Assay.model_validate(DEFINITION), (), checks=tuple(alone))
+    assert (result.fit, result.failed_alone) == (True, "1 check of a serum")
+    assert _verdict(result) == (
+        "The run passes its acceptance rules, but look at what did not: 1 check of a serum failed."
+    )
+    assert _verdict(replace(result, checks=())) == "The run passes all of its acceptance rules."
 
 
 def test_a_negative_serum_that_does_not_repeat_warns() -> None:

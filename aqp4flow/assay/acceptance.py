@@ -13,7 +13,7 @@ from aqp4flow.assay.cutoffs.cutoffchecks import cutoff_checks
 from aqp4flow.assay.definition import Acceptance
 from aqp4flow.assay.replicates import ReplicateError, counting_variance, delta_terms
 from aqp4flow.errors import listed
-from aqp4flow.model import FULLY_STAINED, WITH_SERUM, Check, Reactivity, Reading, Role, Status, Verdict, Z
+from aqp4flow.model import FULLY_STAINED, WITH_SERUM, Check, Estimate, Reactivity, Reading, Role, Status, Verdict, Z
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,39 @@ def _by_chance(found: int, n: int, share: float) -> bool:
 
 
 def _positive_controls(result: PlateResult) -> list[Check]:
+    """Every positive serum must be positive, but for those that a `roc` cut-off of this very plate lets go."""
     controls = [row for row in result.rows if row.role is Role.POSITIVE]
-    if result.cutoffs.deciding is None or not controls:
+    cutoff, screening = result.cutoffs.deciding, result.cutoffs.screening
+    if cutoff is None or not controls:
         return []
+    if cutoff.rule.startswith("roc") and cutoff.source == "plate" and screening is not None:
+        judged = [row for row in controls if row.dilution == screening]
+        let_go = {row.serum for row in judged if row.status is not Status.POSITIVE}
+        rest = [row for row in controls if row.serum not in let_go and row.status is not Status.POSITIVE]
+        if let_go and not rest:
+            return [_let_go(result.plate, sorted(let_go), len(judged), cutoff.sensitivity)]
     missed = [row for row in controls if row.status is not Status.POSITIVE]
     names = ", ".join(f"{row.serum} 1:{row.dilution:g} {row.status}" for row in missed)
     message = f"Positive control not positive: {names}." if missed else "Every positive control is positive."
     verdict = Verdict.FAIL if missed else Verdict.PASS
     return [Check("plate", result.plate, "positive-control", len(missed), "0 missed", verdict, message)]
+
+
+def _let_go(plate: str, missed: Sequence[str], n: int, sensitivity: Estimate) -> Check:
+    """Labelled sera that the plate's own `roc` cut-off calls not positive: expected, within its sensitivity's limits.
+
+    Never a failure: the rule chose to lose them. More than the limits allow are lost to the second criterion.
+    """
+    share = Estimate(100 * (1 - sensitivity.value), 100 * (1 - sensitivity.high), 100 * (1 - sensitivity.low))
+    enough = 100 * len(missed) <= share.high * n
+    message = (
+        f"{len(missed)} of {n} positive sera are not positive: {', '.join(missed)}. The rule roc chose this cut-off from "
+        f"them: it misses {share.value:.3g} % ({share.low:.3g} to {share.high:.3g}) of such sera"
+    )
+    message += "." if enough else ", and the second criterion refuses the others."
+    verdict = Verdict.PASS if enough else Verdict.WARN
+    limit = f"<= {share.high:.3g} % of {n} missed"
+    return Check("plate", plate, "positive-control", len(missed), limit, verdict, message)
 
 
 def _secondary_only(result: PlateResult, limits: Acceptance) -> list[Check]:

@@ -84,6 +84,7 @@ class Context:
     summary: str
     verdict: str
     fit: bool
+    clean: bool
     troubles: list[Check]
     passed: int
     figure4: Picture | None
@@ -123,6 +124,7 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
         title=f"{identity.name}, version {identity.version}",
         verdict=_verdict(result),
         fit=result.fit,
+        clean=not result.failed_alone,
         summary=_summary(result, readings),
         troubles=troubles,
         passed=sum(check.verdict is Verdict.PASS for check in result.checks),
@@ -144,12 +146,11 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
 
 
 def _verdict(result: StudyResult) -> str:
-    wells = sum(check.verdict is Verdict.FAIL and check.scope == "well" for check in result.checks)
     if not result.fit:
         subjects = ", ".join(dict.fromkeys(f"{check.subject} ({check.check})" for check in result.failed))
         return f"Not fit for use as it stands: {subjects} failed."
-    if wells:
-        return f"The run passes its acceptance rules; {wells} single well check{'s' if wells > 1 else ''} failed."
+    if result.failed_alone:
+        return f"The run passes its acceptance rules, but look at what did not: {result.failed_alone} failed."
     return "The run passes all of its acceptance rules."
 
 
