@@ -8,6 +8,7 @@ import math
 import statistics
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,9 +22,9 @@ from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.quality.controlchart import chart, control_checks, range_rule, westgard
 from aqp4flow.assay.replicatetiters import averaged, replicate_series
 from aqp4flow.assay.titration import Rules, titrate
-from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Titer, Titration, Well
+from aqp4flow.model import Bound, CutOff, Estimate, Reactivity, Reading, Role, Status, Titer, Titration, Well
 from aqp4flow.pipeline import StudyResult
-from aqp4flow.report.page import _verdict
+from aqp4flow.report.page import _titers, _verdict
 from test_by_hand import reading, row
 
 LIMITS = Acceptance()
@@ -404,3 +405,20 @@ def test_a_run_holds_its_controls_against_earlier_runs(study: Path, results: Pat
     }
     manifest = json.loads((tmp_path / "level" / "manifest.json").read_text(encoding="utf-8"))
     assert "controls.csv" in manifest["inputs"]
+
+
+# --- in the report ----------------------------------------------------------------------------------
+
+
+def test_the_report_says_a_serums_status_beside_its_titer() -> None:
+    """At its lowest dilution, early in the row; limits stand in the number's own cell, four digits; flags stand last."""
+    equivocal = [row(90, status=Status.EQUIVOCAL), row(20, 80, status=Status.NEGATIVE)]
+    below = Titration("P", "S", Role.SAMPLE, "delta", 100, Titer(20, Bound.BELOW), Titer(20, Bound.BELOW), None, ("gap",))
+    exact = replace(below, serum="T", titer=Titer(123.456, Bound.EXACT, 60.0, 250.789), flags=())
+    plate = SimpleNamespace(titrations=(below, exact), rows=(*equivocal[::-1], row(900, serum="T")))
+    grid = _titers(SimpleNamespace(titers=[plate]), patients=True)
+    assert grid.headings[:5] == ("plate", "serum", "status", "endpoint", "titer (95 % limits)")
+    assert grid.headings[-1] == "flags"
+    assert grid.rows[0][:5] == ["P", "S", "equivocal", "< 20", "< 20"]
+    assert grid.rows[0][-1] == "gap"
+    assert grid.rows[1][2:5] == ["positive", "< 20", "123.5 (60 to 250.8)"]
