@@ -413,7 +413,9 @@ def test_a_run_holds_its_controls_against_earlier_runs(study: Path, results: Pat
 def test_the_report_says_a_serums_status_beside_its_titer() -> None:
     """At its lowest dilution, early in the row; limits stand in the number's own cell, four digits; flags stand last."""
     equivocal = [row(90, status=Status.EQUIVOCAL), row(20, 80, status=Status.NEGATIVE)]
-    below = Titration("P", "S", Role.SAMPLE, "delta", 100, Titer(20, Bound.BELOW), Titer(20, Bound.BELOW), None, ("gap",))
+    below = Titration(
+        "P", "S", Role.SAMPLE, "delta", 100, Titer(20, Bound.BELOW), Titer(20, Bound.BELOW), None, ("gap",)
+    )
     exact = replace(below, serum="T", titer=Titer(123.456, Bound.EXACT, 60.0, 250.789), flags=())
     plate = SimpleNamespace(titrations=(below, exact), rows=(*equivocal[::-1], row(900, serum="T")))
     grid = _titers(SimpleNamespace(titers=[plate]), patients=True)
