@@ -622,7 +622,7 @@ class Precision:
             return ReferenceChange(
                 found.value,
                 False,
-                f"measured with only {_degrees(df)} of {self.min_df} wanted: more than the assumption of {self.assumed:g}",
+                f"measured with only {_degrees(df)} of {self.min_df} wanted: more than the {self.assumed:g} assumed",
             )
         return ReferenceChange(self.assumed, False, f"an assumption: only {_degrees(df)} of {self.min_df} wanted")
 

@@ -163,8 +163,7 @@ def held_together(found: Sequence[Results]) -> None:
                 one, two = (_said(found.get(name)) for found in both)
                 if one == two:
                     continue
-                name = f"[{table}] {name}"
-                what = f"{name} is {two}, but {one} in {first.name}"
+                what = f"[{table}] {name} is {two}, but {one} in {first.name}"
                 raise InputError(other.name, what, "validate results of one assay, of one version, read in one way")
     seen: dict[str, str] = {}
     for results in found:

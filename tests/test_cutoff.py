@@ -798,6 +798,12 @@ def test_sera_that_a_roc_of_the_plate_misses_are_expected() -> None:
     assert judged([*rows, weak])[0] == "fail"
 
 
+def test_a_mean_of_rounding_errors_is_0() -> None:
+    """Negatives less their own mean, as under background `negative-pool`: 0.1 + 0.2 - 0.3 is 5.6e-17 and no number."""
+    assert deciding(negatives(0.1, 0.2, -0.3, 5, -5)).mean == 0
+    assert deciding(negatives(1e-6, 0.1, 0.2, -0.3, 5, -5)).mean == pytest.approx(1e-6 / 6, rel=1e-6)
+
+
 # --- a negative that is none ------------------------------------------------------------------------
 
 QUIET = (10.0, 14.0, 6.0, 12.0, 8.0, 11.0, 9.0, 13.0, 7.0)

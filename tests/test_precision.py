@@ -233,7 +233,7 @@ def test_change_says_whether_it_is_measured_or_assumed() -> None:
     small = Precision((Imprecision("delta", POOLED, "", NAN, 9, 3, NAN, rcv_two_plates=Estimate(1.1), between_df=2),))
     assert small.change("delta", False).fold == 2.0
     assert small.change("delta", False).why == "an assumption: only 2 degrees of freedom of 4 wanted"
-    wide = "measured with only 2 degrees of freedom of 4 wanted: more than the assumption of 2"
+    wide = "measured with only 2 degrees of freedom of 4 wanted: more than the 2 assumed"
     assert known.change("delta", False).why == wide
     single = Precision((replace(row, within_df=1),), min_df=1)
     assert single.change("delta", True).why == "measured, 1 degree of freedom"

@@ -117,8 +117,8 @@ def _let_go(plate: str, missed: Sequence[str], n: int, sensitivity: Estimate) ->
     share = Estimate(100 * (1 - sensitivity.value), 100 * (1 - sensitivity.high), 100 * (1 - sensitivity.low))
     enough = 100 * len(missed) <= share.high * n
     message = (
-        f"{len(missed)} of {n} positive sera are not positive: {', '.join(missed)}. The rule roc chose this cut-off from "
-        f"them: it misses {share.value:.3g} % ({share.low:.3g} to {share.high:.3g}) of such sera"
+        f"{len(missed)} of {n} positive sera are not positive: {', '.join(missed)}. The rule roc chose this cut-off "
+        f"from them: it misses {share.value:.3g} % ({share.low:.3g} to {share.high:.3g}) of such sera"
     )
     message += "." if enough else ", and the second criterion refuses the others."
     verdict = Verdict.PASS if enough else Verdict.WARN
