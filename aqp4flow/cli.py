@@ -398,6 +398,8 @@ def _finished(result: StudyResult, results: Path, as_json: bool) -> None:
     for problem in result.failed:
         limit = f" (limit: {problem.limit})" if problem.limit else ""
         typer.echo(f"{problem.subject}: {problem.message}{limit}", err=True)
+    if result.failed_alone:
+        typer.echo(f"{result.failed_alone} failed: see checks.csv", err=True)
     if not result.fit:
         typer.echo("the run failed its acceptance: the results are written and marked", err=True)
         raise typer.Exit(EXIT_UNFIT)

@@ -616,10 +616,17 @@ class Precision:
             found = row.rcv_one_plate if same_plate else row.rcv_two_plates
             df = row.within_df if same_plate else row.between_df
         if found.known and df >= self.min_df:
-            return ReferenceChange(found.value, True, f"measured, {df} degrees of freedom")
-        wanted = f"{self.min_df} degrees of freedom are wanted"
+            return ReferenceChange(found.value, True, f"measured, {_degrees(df)}")
         if not found.known:
             return ReferenceChange(self.assumed, False, "an assumption: nothing was measured twice")
         if found.value > self.assumed:
-            return ReferenceChange(found.value, False, f"measured with {df} only ({wanted}), and above the assumption")
-        return ReferenceChange(self.assumed, False, f"an assumption: {df} degrees of freedom were measured, {wanted}")
+            return ReferenceChange(
+                found.value,
+                False,
+                f"measured with only {_degrees(df)} of {self.min_df} wanted: more than the {self.assumed:g} assumed",
+            )
+        return ReferenceChange(self.assumed, False, f"an assumption: only {_degrees(df)} of {self.min_df} wanted")
+
+
+def _degrees(df: int) -> str:
+    return f"{df} degree{'' if df == 1 else 's'} of freedom"

@@ -70,6 +70,13 @@ class StudyResult:
         """The rules of the run and its plates that did not hold: each makes the run unfit."""
         return tuple(c for c in self.checks if c.verdict is Verdict.FAIL and c.scope in ("run", "plate"))
 
+    @property
+    def failed_alone(self) -> str:
+        """Checks of single wells, sera and patients that failed, counted in words; empty without any."""
+        found = [c.scope for c in self.checks if c.verdict is Verdict.FAIL and c.scope not in ("run", "plate")]
+        counts = [(scope, found.count(scope)) for scope in ("well", "serum", "patient")]
+        return " and ".join(f"{n} check{'s' if n > 1 else ''} of a {scope}" for scope, n in counts if n)
+
 
 # --- wells to titers ------------------------------------------------------------------------------
 
@@ -77,7 +84,7 @@ class StudyResult:
 def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     """Replicates together, cut-off, status, titers and the plate's acceptance; `curves` False fits none."""
     from aqp4flow.assay.curves.curve import off_curve_checks
-    from aqp4flow.assay.titration import Rules, confirmed, titrate
+    from aqp4flow.assay.titration import Rules, confirmed, saturated_curve_checks, titrate
 
     assay = wells.setting.assay
     error = readout.replicate_error(wells.readings)
@@ -106,6 +113,7 @@ def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     judged = acceptance.PlateResult(wells.plate.name, readings, rows, cutoffs, error, wells.checks)
     checks = background_checks(wells.plate.name, off, [row.dilution for row in rows])
     checks += acceptance.accept(judged, assay.acceptance) + off_curve_checks(titrations)
+    checks += saturated_curve_checks(titrations, rows)
     checks += declared_checks(wells.plate.name, error, assay.titer.well_cv)
     if assay.titer.replicates == "separate":
         from aqp4flow.assay.replicatetiters import shared_labels

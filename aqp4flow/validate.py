@@ -143,6 +143,13 @@ _MUST_AGREE = (
     ("assay", "version"),
     ("assay", "comparator"),
     ("readout", None),
+    ("cutoff", None),
+    ("reference", "serum"),
+    ("reference", "units"),
+    ("reference", "unit"),
+    ("titer", "replicates"),
+    ("titer", "least"),
+    ("curve", None),
 )
 
 
@@ -151,10 +158,12 @@ def held_together(found: Sequence[Results]) -> None:
     first = found[0]
     for other in found[1:]:
         for table, key in _MUST_AGREE:
-            one, two = (_setting(results.manifest["assay"], table, key) for results in (first, other))
-            if one != two:
-                name = f"[{table}]" + (f" {key}" if key else "")
-                what = f"{name} is {two}, but {one} in {first.name}"
+            both = [results.manifest["assay"].get(table, {}) for results in (first, other)]
+            for name in [key] if key else sorted({name for found in both for name in found}):
+                one, two = (_said(found.get(name)) for found in both)
+                if one == two:
+                    continue
+                what = f"[{table}] {name} is {two}, but {one} in {first.name}"
                 raise InputError(other.name, what, "validate results of one assay, of one version, read in one way")
     seen: dict[str, str] = {}
     for results in found:
@@ -173,11 +182,8 @@ def _is_well(name: str, results: Results) -> bool:
     return any((reading.well.plate, reading.well.file) == (plate, file) for reading in results.readings)
 
 
-def _setting(assay: Mapping[str, Any], table: str, key: str | None) -> str:
-    found = assay.get(table, {})
-    if key is not None:
-        return repr(found.get(key))
-    return ", ".join(f"{name} {value}" for name, value in sorted(found.items())) or "not said"
+def _said(value: object) -> str:
+    return "not said" if value is None else repr(value)
 
 
 def settings_of(found: Sequence[Results], definition: Path | None) -> tuple[ValidationSettings, PrecisionSettings]:

@@ -102,6 +102,35 @@ def test_replicate_error_is_the_spread_beyond_counting() -> None:
     assert found.total_cv == pytest.approx(100 * math.sqrt(math.exp(math.log(1.21) ** 2 / 2) - 1))
 
 
+def test_a_well_that_contradicts_its_replicate_counts() -> None:
+    """Deltas 6883 and 100, or -5: the pair is clear though the weak well is not; its CV is that of the values.
+
+    SD 6783 / sqrt 2 over 3491.5 is 137.4 %; sqrt(2) (6888 / 6878) is 141.6 %. A clear 100 has a clear logarithm:
+    ln(68.83)^2 / 2 = 8.952, CV 8790 %.
+    """
+    strong = reading("A01", 6983, 100)
+    weak = replace(reading("A02", 200, 100), expressing=Estimate(200, 100, 300), nonexpressing=Estimate(100, 50, 150))
+    found = readout.replicate_error([strong, readout.with_shift(weak)])
+    assert found.df == 1
+    assert found.total_cv == pytest.approx(100 * 6783 / math.sqrt(2) / 3491.5)
+    sure = readout.replicate_error([strong, reading("A02", 200, 100)])
+    assert sure.total_cv == pytest.approx(100 * math.sqrt(math.expm1(math.log(68.83) ** 2 / 2)))
+    none = readout.with_shift(replace(weak, expressing=Estimate(95, 45, 145)))
+    assert readout.replicate_error([strong, none]).total_cv == pytest.approx(100 * math.sqrt(2) * 6888 / 6878)
+
+
+def test_saturated_wells_are_no_replicates() -> None:
+    """Two wells at the top of the range agree perfectly and tell nothing; two others differ by 21 %."""
+    top = [replace(reading(f"B0{i}", 262_143, 100, serum="T"), flags=("saturated",)) for i in (1, 2)]
+    pair = [reading("A01", 1100, 100), reading("A02", 1310, 100)]
+    found = readout.replicate_error([*pair, *top])
+    assert (found.df, found.of_delta.df, found.saturated) == (1, 1, 2)
+    assert found.total_cv == readout.replicate_error(pair).total_cv
+    checks = acceptance.accept(acceptance.PlateResult("P", pair, [], CutOffs(None, None, None, 0), found), Acceptance())
+    message = next(check.message for check in checks if check.check == "replicate-cv")
+    assert "(1 degree of freedom). 2 saturated wells left out." in message
+
+
 def test_replicate_error_without_replicates_is_unknown() -> None:
     """One well a serum says nothing of replicates; limits then hold counting error alone."""
     assert readout.replicate_error([reading("A01"), reading("A02", serum="T")]).df == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from aqp4flow.assay.curves.curve import Series, fit_curve, fit_curves, off_curve
 from aqp4flow.assay.curves.curvefit import fit_all, limits_of
 from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.definition import CurveSettings
-from aqp4flow.assay.titration import Rules, plate_series, titrate
+from aqp4flow.assay.titration import Rules, plate_series, saturated_curve_checks, titrate
 from aqp4flow.model import NAN, Curve, Estimate, Reactivity, Reading, Role, Status, Titration, Verdict, Well
 
 LADDER = 10 * 3.0 ** np.arange(10)
@@ -459,6 +460,28 @@ def test_the_noise_of_a_plate_is_that_of_its_wells_without_serum() -> None:
     assert plate_series(rows, wells[:1], signal).noise == pytest.approx(4 / 3.92, rel=1e-3)
     smallest = 10_000 / (1 + 320 / 640)
     assert plate_series(rows, [], signal).noise == pytest.approx(0.2 * smallest / 3.92, rel=1e-3)
+
+
+def test_a_saturated_dilution_is_no_point_of_a_curve() -> None:
+    """Truth 1:640 from 10,000; 1:20 and 1:80 stand at 4000, the top of a range. Without them the midpoint is exact."""
+    ladder = 20 * 4.0 ** np.arange(6)
+    rows = [plate_row("S", d, 10_000 / (1 + d / 640), 100) for d in ladder]
+    capped = [replace(plate_row("S", d, 4000, 100), flags=("saturated",)) for d in ladder[:2]]
+    rules = Rules("delta", CurveSettings(model="one-site"), 200, 1)
+    none, wells = CutOffs(None, None, None, 0), [unserved("A1", 2.0), unserved("A2", -2.0)]
+    (found,) = titrate([*capped, *rows[2:]], none, wells, rules)
+    assert found.curve is not None
+    assert found.curve.midpoint.value == pytest.approx(640, rel=0.01)
+    assert "curve-saturated" in found.flags
+    (check,) = saturated_curve_checks([found], [*capped, *rows[2:]])
+    assert (check.scope, check.subject, check.verdict) == ("serum", "P/S", Verdict.WARN)
+    assert "1:20 and 1:80" in check.message or "1:20, 1:80" in check.message
+    (few,) = titrate([*capped, rows[2]], none, wells, rules)
+    assert few.curve is None
+    assert {"curve-saturated", "curve-too-few"} <= set(few.flags)
+    (clean,) = titrate(rows, none, wells, rules)
+    assert "curve-saturated" not in clean.flags
+    assert saturated_curve_checks([clean], rows) == []
 
 
 # --- strays ---------------------------------------------------------------------------------------

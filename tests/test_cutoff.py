@@ -856,6 +856,37 @@ def test_draws_of_a_youden_cut_scatter_around_it_and_repeat_with_the_seed() -> N
     assert one.std() > 0.05
 
 
+def test_sera_that_a_roc_of_the_plate_misses_are_expected() -> None:
+    """Five labelled sera, one among the negatives: sensitivity 80 %, Wilson's limits 37.6 to 96.4: 3 of 5 may miss.
+
+    One more that only the second criterion refuses passes; three more warn. At 1:80 a serum that 1:20 found must hold.
+    """
+    rows = [*negatives(1, 2, 3, 4, 5), *positives(2.5, 100, 200, 300, 400)]
+    found = made(rows, rule="roc")
+
+    def judged(rows: list[Reactivity], extra: tuple[str, ...] = ()) -> tuple[str, float, str]:
+        rows = decide(rows, found.deciding, None)
+        rows = [replace(r, status=Status.NEGATIVE) if r.serum in extra else r for r in rows]
+        result = acceptance.PlateResult("P", [], rows, found, readout.ReplicateError(0, 0, NAN))
+        (check,) = (c for c in acceptance.accept(result, Acceptance()) if c.check == "positive-control")
+        return check.verdict.value, check.value, check.message
+
+    names = [r.serum for r in rows if r.role is Role.POSITIVE]
+    verdict, missed, message = judged(rows)
+    assert (verdict, missed) == ("pass", 1)
+    assert f"1 of 5 positive sera are not positive: {names[0]}." in message
+    assert judged(rows, tuple(names[1:2]))[:2] == ("pass", 2)
+    assert judged(rows, tuple(names[1:4]))[:2] == ("warn", 4)
+    weak = replace(next(r for r in rows if r.serum == names[1]), dilution=80.0, delta=Estimate(1, 0, 2))
+    assert judged([*rows, weak])[0] == "fail"
+
+
+def test_a_mean_of_rounding_errors_is_0() -> None:
+    """Negatives less their own mean, as under background `negative-pool`: 0.1 + 0.2 - 0.3 is 5.6e-17 and no number."""
+    assert deciding(negatives(0.1, 0.2, -0.3, 5, -5)).mean == 0
+    assert deciding(negatives(1e-6, 0.1, 0.2, -0.3, 5, -5)).mean == pytest.approx(1e-6 / 6, rel=1e-6)
+
+
 # --- a negative that is none ------------------------------------------------------------------------
 
 QUIET = (10.0, 14.0, 6.0, 12.0, 8.0, 11.0, 9.0, 13.0, 7.0)

@@ -105,6 +105,25 @@ def test_every_column_is_documented() -> None:
         assert f"`{column}`" in page, column
 
 
+def test_every_column_and_note_of_validation_and_simulation_is_documented() -> None:
+    """Columns of simulate's tables stand in docs/accuracy.md, the validation's notes in docs/validation.md."""
+    from aqp4flow.accuracy import tally
+
+    page = _documented("accuracy.md")
+    for column in {*tally.COVERAGE, *tally.ENDPOINTS, *tally.CALLS}:
+        assert f"`{column}`" in page, column
+    words = {
+        node.value
+        for name in ("linearity", "carryoverstudy", "precision", "detection")
+        for node in ast.walk(ast.parse((ROOT / "aqp4flow" / "assay" / "quality" / f"{name}.py").read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    codes = {word for word in words if re.fullmatch(r"-?[a-z]+(-[a-z0-9]+)+", word)}
+    assert len(codes) > 10
+    page = _documented("validation.md")
+    assert [code for code in sorted(codes) if f"{code}`" not in page] == []
+
+
 def test_every_check_and_flag_is_documented() -> None:
     """Each code that the source can give stands in docs/checks.md."""
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "aqp4flow").rglob("*.py"))

@@ -6,6 +6,7 @@ import csv
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +232,11 @@ def test_change_says_whether_it_is_measured_or_assumed() -> None:
     assert (known.change("delta", False).fold, known.change("delta", False).measured) == (2.9, False)
     small = Precision((Imprecision("delta", POOLED, "", NAN, 9, 3, NAN, rcv_two_plates=Estimate(1.1), between_df=2),))
     assert small.change("delta", False).fold == 2.0
+    assert small.change("delta", False).why == "an assumption: only 2 degrees of freedom of 4 wanted"
+    wide = "measured with only 2 degrees of freedom of 4 wanted: more than the 2 assumed"
+    assert known.change("delta", False).why == wide
+    single = Precision((replace(row, within_df=1),), min_df=1)
+    assert single.change("delta", True).why == "measured, 1 degree of freedom"
 
 
 # --- what was measured more than once --------------------------------------------------------------------------
@@ -281,14 +287,13 @@ def test_a_value_without_a_logarithm_leaves_the_cv_empty_and_says_so() -> None:
 
 
 def test_excluded_and_control_cell_wells_take_no_part() -> None:
-    """Nor wells without serum."""
-    from dataclasses import replace
-
+    """Nor wells without serum, nor saturated ones."""
     one = well("A01", "S", 20, 400)
     out = replace(one, well=replace(one.well, excluded="bubble"))
     control = replace(one, well=replace(one.well, cells="control"))
     empty = replace(one, well=replace(one.well, role=Role.SECONDARY_ONLY, serum="", dilution=None))
-    assert observations([out, control, empty], []) == []
+    top = replace(one, flags=("saturated",))
+    assert observations([out, control, empty, top], []) == []
 
 
 def test_a_reported_value_averages_as_many_wells_as_patients_have() -> None:

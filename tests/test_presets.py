@@ -151,7 +151,7 @@ def test_a_key_of_the_lab_wins_and_is_told(tmp_path: Path) -> None:
 
 
 def test_grades_that_the_lab_takes_away_are_told_as_none(tmp_path: Path) -> None:
-    text = '[assay]\nantigen = "AQP4-M23"\npreset = "seoul-aqp4-m23"\n[channels]\nreporter = "F"\nsignal = "A"\n[cutoff]\ngrades = []\n'
+    text = f"{NAMED}[cutoff]\ngrades = []\n".replace("mayo-aqp4-m1", "seoul-aqp4-m23").replace("M1", "M23")
     found = read_definition(written(tmp_path, text))
     told = [check.message for check in preset_checks(found.model_dump()) if check.check == "preset-changed"]
     assert told == ["[cutoff] grades is none; the preset has 10, 50."]

@@ -13,7 +13,7 @@ from aqp4flow.assay.cutoffs.cutoffchecks import cutoff_checks
 from aqp4flow.assay.definition import Acceptance
 from aqp4flow.assay.replicates import ReplicateError, counting_variance, delta_terms
 from aqp4flow.errors import listed
-from aqp4flow.model import FULLY_STAINED, WITH_SERUM, Check, Reactivity, Reading, Role, Status, Verdict, Z
+from aqp4flow.model import FULLY_STAINED, WITH_SERUM, Check, Estimate, Reactivity, Reading, Role, Status, Verdict, Z
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,39 @@ def _by_chance(found: int, n: int, share: float) -> bool:
 
 
 def _positive_controls(result: PlateResult) -> list[Check]:
+    """Every positive serum must be positive, but for those that a `roc` cut-off of this very plate lets go."""
     controls = [row for row in result.rows if row.role is Role.POSITIVE]
-    if result.cutoffs.deciding is None or not controls:
+    cutoff, screening = result.cutoffs.deciding, result.cutoffs.screening
+    if cutoff is None or not controls:
         return []
+    if cutoff.rule.startswith("roc") and cutoff.source == "plate" and screening is not None:
+        judged = [row for row in controls if row.dilution == screening]
+        let_go = {row.serum for row in judged if row.status is not Status.POSITIVE}
+        rest = [row for row in controls if row.serum not in let_go and row.status is not Status.POSITIVE]
+        if let_go and not rest:
+            return [_let_go(result.plate, sorted(let_go), len(judged), cutoff.sensitivity)]
     missed = [row for row in controls if row.status is not Status.POSITIVE]
     names = ", ".join(f"{row.serum} 1:{row.dilution:g} {row.status}" for row in missed)
     message = f"Positive control not positive: {names}." if missed else "Every positive control is positive."
     verdict = Verdict.FAIL if missed else Verdict.PASS
     return [Check("plate", result.plate, "positive-control", len(missed), "0 missed", verdict, message)]
+
+
+def _let_go(plate: str, missed: Sequence[str], n: int, sensitivity: Estimate) -> Check:
+    """Labelled sera that the plate's own `roc` cut-off calls not positive: expected, within its sensitivity's limits.
+
+    Never a failure: the rule chose to lose them. More than the limits allow are lost to the second criterion.
+    """
+    share = Estimate(100 * (1 - sensitivity.value), 100 * (1 - sensitivity.high), 100 * (1 - sensitivity.low))
+    enough = 100 * len(missed) <= share.high * n
+    message = (
+        f"{len(missed)} of {n} positive sera are not positive: {', '.join(missed)}. The rule roc chose this cut-off "
+        f"from them: it misses {share.value:.3g} % ({share.low:.3g} to {share.high:.3g}) of such sera"
+    )
+    message += "." if enough else ", and the second criterion refuses the others."
+    verdict = Verdict.PASS if enough else Verdict.WARN
+    limit = f"<= {share.high:.3g} % of {n} missed"
+    return Check("plate", plate, "positive-control", len(missed), limit, verdict, message)
 
 
 def _secondary_only(result: PlateResult, limits: Acceptance) -> list[Check]:
@@ -185,14 +210,19 @@ def _beyond_chance(mean: float, sd: float, n: int) -> bool:
 
 
 def _replicates(result: PlateResult, limits: Acceptance) -> list[Check]:
-    cv, df = result.error.total_cv, result.error.df
+    cv, df, saturated = result.error.total_cv, result.error.df, result.error.saturated
+    left_out = f" {saturated} saturated well{'s' if saturated > 1 else ''} left out." if saturated else ""
     if not df:
-        message = "No replicates with a clear shift: the plate does not tell the error between its wells."
+        message = f"No replicates with a clear shift: the plate does not tell the error between its wells.{left_out}"
         return [Check("plate", result.plate, "replicates", 0, "replicate wells", Verdict.WARN, message)]
     fail, warn = limits.replicate_cv_fail, limits.replicate_cv_warn
     verdict = Verdict.FAIL if cv > fail else Verdict.WARN if cv > warn else Verdict.PASS
-    message = f"Replicate wells differ by a CV of {cv:.3g} % in delta ({df} degrees of freedom)."
+    message = f"Replicate wells differ by a CV of {cv:.3g} % in delta ({_degrees(df)}).{left_out}"
     return [Check("plate", result.plate, "replicate-cv", cv, f"<= {warn:g} %, fail > {fail:g} %", verdict, message)]
+
+
+def _degrees(df: int) -> str:
+    return f"{df} degree{'s' if df > 1 else ''} of freedom"
 
 
 def _negative_cv(result: PlateResult, limits: Acceptance) -> list[Check]:
@@ -204,7 +234,7 @@ def _negative_cv(result: PlateResult, limits: Acceptance) -> list[Check]:
     cv = math.sqrt(sum((len(group) - 1) * _cv(group) ** 2 for group in sets) / df)
     allowed = limits.negative_cv
     verdict = Verdict.WARN if cv > allowed else Verdict.PASS
-    message = f"MFI of negative sera differs between their wells by a CV of {cv:.3g} % ({df} degrees of freedom)."
+    message = f"MFI of negative sera differs between their wells by a CV of {cv:.3g} % ({_degrees(df)})."
     return [Check("plate", result.plate, "negative-cv", cv, f"<= {allowed:g} %", verdict, message)]
 
 
@@ -227,10 +257,11 @@ def _replicate_sets(result: PlateResult, limits: Acceptance) -> list[Check]:
 
 
 def _replicates_of(readings: Sequence[Reading]) -> list[list[Reading]]:
-    """Usable wells of one serum and dilution, where there are two or more with an MFI above 0."""
+    """Usable wells of one serum and dilution, where there are two or more with an MFI above 0; none saturated."""
     sets: dict[tuple[str, float | None], list[Reading]] = {}
     for r in readings:
-        if r.well.role in WITH_SERUM and r.usable and r.well.cells != "control" and r.expressing.value > 0:
+        measured = r.usable and r.expressing.value > 0 and "saturated" not in r.flags
+        if r.well.role in WITH_SERUM and r.well.cells != "control" and measured:
             sets.setdefault((r.well.serum, r.well.dilution), []).append(r)
     return [group for group in sets.values() if len(group) > 1]
 

@@ -78,7 +78,8 @@ class ReplicateError:
     """What a plate's replicate wells say of error beyond counting.
 
     `sd` is the spread of log delta where delta is clear, `df` its degrees of freedom (0: unknown), `total_cv` the CV
-    of delta in percent, counting and all. The laws serve the limits of each read-out at any level.
+    of delta in percent, counting and all. The laws serve the limits of each read-out at any level. `saturated` wells
+    of replicate sets took no part: the top of the range repeats whatever the wells do.
     """
 
     sd: float
@@ -87,6 +88,7 @@ class ReplicateError:
     of_delta: Law = Law()
     of_ratio: Law = Law()
     of_rpc: Law = Law()
+    saturated: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,26 +114,52 @@ def replicate_sets(readings: Sequence[Reading]) -> dict[tuple[str, float], list[
 
 
 def replicate_error(readings: Sequence[Reading]) -> ReplicateError:
-    """Pooled over a plate. `sd` and `total_cv` come from sets whose delta is clear (limits within 40 %).
+    """Pooled over a plate. `sd` and `total_cv` come from sets whose mean delta is clear (limits within 40 %).
 
-    Variance components: the spread of log delta within sets less the mean counting variance, not below 0.
+    Variance components: the spread of log delta within sets less the mean counting variance, not below 0. The set is
+    judged, not the well: one well of a bright pair that reads next to nothing is what there is to find.
     """
-    groups = [group for group in replicate_sets(readings).values() if len(group) > 1]
+    sets = [group for group in replicate_sets(readings).values() if len(group) > 1]
+    groups = [[reading for reading in group if "saturated" not in reading.flags] for group in sets]
+    saturated = sum(map(len, sets)) - sum(map(len, groups))
+    groups = [group for group in groups if len(group) > 1]
     laws = (fit(map(_of_delta, groups)), fit(map(_of_ratio, groups)), fit(map(_of_rpc, groups)))
     squares, counting, df = 0.0, [], 0
     for group in groups:
-        strong = [r.delta for r in group if r.delta.value > 0 and r.delta.high - r.delta.low < 0.8 * r.delta.value]
-        if len(strong) < 2:
+        shifts = [reading.delta for reading in group if reading.delta.known]
+        if len(shifts) < 2 or not _is_clear(shifts):
             continue
-        logs = np.log([shift.value for shift in strong])
-        squares += float(np.sum((logs - logs.mean()) ** 2))
-        df += len(strong) - 1
-        counting += [((shift.high - shift.low) / (2 * Z * shift.value)) ** 2 for shift in strong]
+        squares += _log_squares(shifts)
+        df += len(shifts) - 1
+        mean = float(np.mean([shift.value for shift in shifts]))
+        bases = [shift.value if _is_clear([shift]) else mean for shift in shifts]
+        counting += [
+            ((shift.high - shift.low) / (2 * Z * base)) ** 2 for shift, base in zip(shifts, bases, strict=True)
+        ]
     if df == 0:
-        return ReplicateError(0.0, 0, NAN, *laws)
+        return ReplicateError(0.0, 0, NAN, *laws, saturated)
     pooled = squares / df
     beyond = max(0.0, pooled - float(np.mean(counting)))
-    return ReplicateError(math.sqrt(beyond), df, 100 * math.sqrt(math.expm1(pooled)), *laws)
+    return ReplicateError(math.sqrt(beyond), df, 100 * math.sqrt(math.expm1(pooled)), *laws, saturated)
+
+
+def _is_clear(shifts: Sequence[Estimate]) -> bool:
+    """Whether the mean delta is above 0 and the wells' limits, on average, within 40 % of it; never without limits."""
+    mean = float(np.mean([shift.value for shift in shifts]))
+    return mean > 0 and float(np.mean([shift.high - shift.low for shift in shifts])) < 0.8 * mean
+
+
+def _log_squares(shifts: Sequence[Estimate]) -> float:
+    """Sum of squares of the logarithms about their mean; where one well is not clear, that of a log-normal of equal CV.
+
+    The logarithm of a shift near 0 is its noise, or there is none.
+    """
+    values = [shift.value for shift in shifts]
+    if all(_is_clear([shift]) for shift in shifts):
+        logs = np.log(values)
+        return float(np.sum((logs - logs.mean()) ** 2))
+    squared_cv = float(np.var(values, ddof=1)) / float(np.mean(values)) ** 2
+    return (len(values) - 1) * math.log1p(squared_cv)
 
 
 # --- the terms of the models ------------------------------------------------------------------------

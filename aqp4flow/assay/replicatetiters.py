@@ -22,6 +22,8 @@ from aqp4flow.model import (
     mean_titer,
 )
 
+_OF_CURVE = ("curve", "midpoint", "off-curve")  # flags that begin so are a curve's
+
 
 def replicate_series(readings: Sequence[Reading]) -> list[list[Reading]]:
     """Readings parted into series: by the plate map's replicate, or by their order where it names none.
@@ -65,9 +67,10 @@ def averaged(pooled: Titration, parts: Sequence[Titration], rows: Sequence[React
     """`pooled` with endpoint and titer replaced by the geometric means of those of its replicate series.
 
     Flags: `replicate-titers-differ` where endpoints part by more than one of the dilutions tested, and
-    `replicate-titers-contradict` where one is `<` and another `>`: then there is no mean.
+    `replicate-titers-contradict` where one is `<` and another `>`: then there is no mean. The curve stays that of the
+    pooled series, and so do the flags that speak of it.
     """
-    flags = [flag for part in (pooled, *parts) for flag in part.flags]
+    flags = [*pooled.flags, *(flag for part in parts for flag in part.flags if not flag.startswith(_OF_CURVE))]
     endpoints = [part.endpoint for part in parts if part.endpoint is not None]
     endpoint = _mean_endpoint(endpoints)
     tested = sorted({row.dilution for row in rows})

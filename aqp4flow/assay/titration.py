@@ -13,7 +13,8 @@ from aqp4flow.assay.cutoffs.cutoff import CutOffs, cutoff_draws
 from aqp4flow.assay.definition import CurveSettings
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.titer import Draws, endpoint_titer, interpolated_titer
-from aqp4flow.model import Bound, Curve, Estimate, Reactivity, Reading, Status, Titer, Titration, Z
+from aqp4flow.errors import listed
+from aqp4flow.model import Bound, Check, Curve, Estimate, Reactivity, Reading, Status, Titer, Titration, Verdict, Z
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,41 @@ def _disagreement(endpoint: Titer, titer: Titer, tested: Sequence[float]) -> lis
 def _curves(
     ladders: Sequence[Sequence[Reactivity]], background: Sequence[Reading], settings: CurveSettings
 ) -> list[tuple[Curve | None, list[str]]]:
-    """The dilution curve of every serum of a plate, in one batch; no flag where fewer than two dilutions were read."""
+    """The dilution curve of every serum of a plate, in one batch; no flag where fewer than two dilutions were read.
+
+    A dilution with a saturated well is a lower bound and no point of a curve: left out, and flagged `curve-saturated`.
+    """
     zero = [reading.delta if settings.signal == "delta" else reading.expressing for reading in background]
-    batch = [plate_series(ladder, zero, settings.signal) for ladder in ladders]
-    titrated = [i for i, series in enumerate(batch) if len(series.tested) > 1]
+    kept = [[row for row in ladder if not _saturated(row)] for ladder in ladders]
+    batch = [plate_series(ladder, zero, settings.signal) for ladder in kept]
+    whole = [plate_series(ladder, zero, settings.signal) for ladder in ladders]
+    titrated = [i for i, series in enumerate(whole) if len(series.tested) > 1]
     fits = fit_curves([batch[i] for i in titrated], settings.model, settings.weights, settings.outliers)
     found: list[tuple[Curve | None, list[str]]] = [(None, []) for _ in batch]
     for i, fit in zip(titrated, fits, strict=True):
-        found[i] = fit
+        curve, flags = fit
+        found[i] = (curve, ["curve-saturated", *flags] if len(kept[i]) < len(ladders[i]) else flags)
     return found
+
+
+def _saturated(row: Reactivity) -> bool:
+    return "saturated" in row.flags
+
+
+def saturated_curve_checks(titrations: Sequence[Titration], rows: Sequence[Reactivity]) -> list[Check]:
+    """A warning for each serum with dilutions that its curve left out because they are saturated."""
+    checks = []
+    for titration in titrations:
+        if "curve-saturated" in titration.flags:
+            left_out = sorted(row.dilution for row in rows if row.serum == titration.serum and _saturated(row))
+            names = listed([f"1:{dilution:g}" for dilution in left_out])
+            message = (
+                f"Saturated, and left out of the curve only: {names}. Such a reading is a lower bound. Lower the "
+                "detector's voltage, or begin at a higher dilution."
+            )
+            where = f"{titration.plate}/{titration.serum}"
+            checks.append(Check("serum", where, "curve-saturated", len(left_out), "0", Verdict.WARN, message))
+    return checks
 
 
 def plate_series(ladder: Sequence[Reactivity], zero: Sequence[Estimate], signal: str) -> Series:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Okabe & Ito's colours: told apart by colour-blind readers; markers tell them apart in grey.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6000")
 _MARKERS = "osD^vP*"
+_LINES = ("-", "--", ":", "-.")
 _MOST_NAMED = 14
 _STYLE: Any = {
     "svg.hashsalt": "aqp4flow",
@@ -175,7 +176,7 @@ def _figure4(points: Sequence[TrajectoryPoint], result: StudyResult) -> tuple[Fi
     for number, patient in enumerate(patients):
         course = [point for point in points if point.visit.patient == patient]
         colour = _COLOURS[number % len(_COLOURS)] if len(patients) <= _MOST_NAMED else "#8A8A8A"
-        _course(axes, course, colour, _MARKERS[number % len(_MARKERS)])
+        _course(axes, course, colour, _look(number)[1])
         last = course[-1]
         ends.append((patient, last.visit.month, _titer(last).value, colour))
         shown += [_shown("patient", patient, point) for point in course]
@@ -189,6 +190,12 @@ def _figure4(points: Sequence[TrajectoryPoint], result: StudyResult) -> tuple[Fi
     _label_ends(axes, [*ends, ("median", median[-1][0], median[-1][1], "black")])
     axes.set_title(f"Anti-{result.assay.assay.antigen} reactivity, {result.assay.assay.name}", loc="left", fontsize=10)
     return figure, shown, _figure4_caption(patients, median, lowest)
+
+
+def _look(number: int) -> tuple[str, str, str]:
+    """Colour, marker and line of the serum or patient of this number: no two of 49 share colour and marker."""
+    turn = number // len(_COLOURS)
+    return _COLOURS[number % len(_COLOURS)], _MARKERS[(number + turn) % len(_MARKERS)], _LINES[turn % len(_LINES)]
 
 
 def _titer(point: TrajectoryPoint) -> Titer:
@@ -437,38 +444,42 @@ def _titration_panel(axes: Axes, plate: PlateTiters, title: str) -> list[Point]:
     shown: list[Point] = []
     chosen = _of_panel(plate, title)
     for number, titration in enumerate(chosen):
-        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
         if titration.role is Role.NEGATIVE:  # one colour and one entry in the legend for all of them
             first = not any(earlier.role is Role.NEGATIVE for earlier in chosen[:number])
-            shown += _titration_line(axes, plate, titration, ("#8A8A8A", "_", "negative sera" if first else None))
+            shown += _titration_line(axes, plate, titration, ("#8A8A8A", "_", "-"), "negative sera" if first else None)
         else:
-            shown += _titration_line(axes, plate, titration, (colour, marker, titration.serum))
+            shown += _titration_line(axes, plate, titration, _look(number), titration.serum)
     cutoff = plate.cutoffs.delta
     if cutoff is not None:
         axes.axhline(cutoff.value, color="black", ls="--", lw=0.9)
         axes.text(0.005, cutoff.value, " cut-off", transform=axes.get_yaxis_transform(), va="bottom", fontsize=7)
         shown.append((title, "cut-off", math.nan, cutoff.value, math.nan, math.nan, cutoff.rule))
     if shown:
-        lowest = min(y for _, _, _, y, *_ in shown)
         axes.set_xscale("log")
-        if lowest > 0:
-            axes.set_yscale("log")
-        else:
-            level = cutoff.value if cutoff is not None and cutoff.value > 1 else 10.0
-            axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(level)))
+        _scale_of_delta(axes, [y for _, _, _, y, *_ in shown], cutoff.value if cutoff is not None else math.nan)
     axes.set_xlabel("dilution (1:x)")
     axes.set_ylabel("delta (MFI)")
     axes.set_title(title, fontsize=9, loc="left")
     if 0 < len(axes.get_legend_handles_labels()[0]) <= _MOST_NAMED:
-        axes.legend(fontsize=6.5, ncols=2)
+        axes.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the curves, not over them
     return shown
 
 
+def _scale_of_delta(axes: Axes, values: Sequence[float], cutoff: float) -> None:
+    """Log where all values are above 0; else linear about 0 and log beyond, or linear where nothing lies beyond."""
+    if min(values) > 0:
+        axes.set_yscale("log")
+        return
+    linear = 10.0 ** math.ceil(math.log10(cutoff if cutoff > 1 else 10.0))
+    if max(map(abs, (*axes.get_ylim(), *values))) > linear:
+        axes.set_yscale("symlog", linthresh=linear)
+
+
 def _titration_line(
-    axes: Axes, plate: PlateTiters, titration: Titration, look: tuple[str, str, str | None]
+    axes: Axes, plate: PlateTiters, titration: Titration, look: tuple[str, str, str], label: str | None
 ) -> list[Point]:
-    """One serum; `look` is its colour, marker and entry in the legend."""
-    colour, marker, label = look
+    """One serum; `look` is its colour, marker and line, `label` its entry in the legend."""
+    colour, marker, line = look
     rows = sorted((r for r in plate.rows if r.serum == titration.serum and r.delta.known), key=lambda r: r.dilution)
     if not rows:
         return []
@@ -476,7 +487,7 @@ def _titration_line(
     y = [row.delta.value for row in rows]
     down = [max(0.0, row.delta.value - row.delta.low) for row in rows]
     up = [max(0.0, row.delta.high - row.delta.value) for row in rows]
-    axes.errorbar(x, y, yerr=(np.nan_to_num(down), np.nan_to_num(up)), color=colour, marker=marker, ms=4, lw=1,
+    axes.errorbar(x, y, yerr=(np.nan_to_num(down), np.nan_to_num(up)), color=colour, marker=marker, ms=4, lw=1, ls=line,
                   elinewidth=0.7, label=label)  # fmt: skip
     panel = "sera" if titration.role is Role.SAMPLE else "controls and reference"
     return [

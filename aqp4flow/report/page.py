@@ -13,7 +13,19 @@ from aqp4flow import __version__, tables
 from aqp4flow.assay.cutoffs.cutoffrules import percent
 from aqp4flow.calibration import line_words
 from aqp4flow.gating import OwnGates
-from aqp4flow.model import POOLED, Bound, Check, CutOff, Imprecision, Reading, Role, Titer, Verdict
+from aqp4flow.model import (
+    POOLED,
+    Bound,
+    Check,
+    CutOff,
+    Estimate,
+    Imprecision,
+    Reading,
+    Role,
+    Titer,
+    Titration,
+    Verdict,
+)
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report.figures import Drawn
 
@@ -84,6 +96,7 @@ class Context:
     summary: str
     verdict: str
     fit: bool
+    clean: bool
     troubles: list[Check]
     passed: int
     figure4: Picture | None
@@ -123,6 +136,7 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
         title=f"{identity.name}, version {identity.version}",
         verdict=_verdict(result),
         fit=result.fit,
+        clean=not result.failed_alone,
         summary=_summary(result, readings),
         troubles=troubles,
         passed=sum(check.verdict is Verdict.PASS for check in result.checks),
@@ -144,12 +158,11 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
 
 
 def _verdict(result: StudyResult) -> str:
-    wells = sum(check.verdict is Verdict.FAIL and check.scope == "well" for check in result.checks)
     if not result.fit:
         subjects = ", ".join(dict.fromkeys(f"{check.subject} ({check.check})" for check in result.failed))
         return f"Not fit for use as it stands: {subjects} failed."
-    if wells:
-        return f"The run passes its acceptance rules; {wells} single well check{'s' if wells > 1 else ''} failed."
+    if result.failed_alone:
+        return f"The run passes its acceptance rules, but look at what did not: {result.failed_alone} failed."
     return "The run passes all of its acceptance rules."
 
 
@@ -167,40 +180,66 @@ def _pooled(result: StudyResult) -> list[Imprecision]:
 
 
 def _titers(result: StudyResult, patients: bool) -> Grid:
-    """Titers of patients' sera, or of everything else, each with its bound and limits in one cell."""
-    sera = [t for plate in result.titers for t in plate.titrations if (t.role is Role.SAMPLE) == patients]
-    in_units = any(t.units for t in sera)
-    named = f"units ({', '.join(dict.fromkeys(t.unit for t in sera if t.unit))})"
-    own = (named, "95 % limits", "parallel") if in_units else ()
-    headings = ("plate", "serum", "role", "endpoint", "titer", "95 % limits", *own, "midpoint", "95 % limits", "flags")
+    """Titers of patients' sera, or of everything else: status at the lowest dilution, numbers with limits in one cell.
+
+    Rounded to four digits: titers.csv has them all. The flags stand last, where lines may break.
+    """
+    sera = [(t, _status(t, plate)) for plate in result.titers for t in plate.titrations]
+    sera = [(t, status) for t, status in sera if (t.role is Role.SAMPLE) == patients]
+    units = ", ".join(dict.fromkeys(t.unit for t, _ in sera if t.unit))
+    in_units = any(t.units for t, _ in sera)
+    role = () if patients else ("role",)
+    own = (f"units ({units}; 95 % limits)", "parallel") if in_units else ()
+    headings = (
+        "plate", "serum", *role, "status", "endpoint", "titer (95 % limits)", *own, "midpoint (95 % limits)", "flags",
+    )  # fmt: skip
     rows = [
         [
             t.plate,
             t.serum,
-            t.role.value,
+            *([t.role.value] if role else []),
+            status,
             _bounded(t.endpoint),
-            _bounded(t.titer),
-            _limits(t.titer.low, t.titer.high) if t.titer else "",
-            *([_bounded(t.units), _limits(t.units.low, t.units.high) if t.units else "", t.parallel] if own else []),
-            tables.number(t.curve.midpoint.value) if t.curve else "",
-            _limits(t.curve.midpoint.low, t.curve.midpoint.high) if t.curve else "",
+            _with_limits(t.titer),
+            *([_with_limits(t.units), t.parallel] if own else []),
+            _with_limits(t.curve.midpoint) if t.curve else "",
             "; ".join(t.flags),
         ]
-        for t in sera
+        for t, status in sera
     ]
     return Grid(headings, rows)
+
+
+def _status(titration: Titration, plate: PlateTiters) -> str:
+    """Status of a serum at the lowest dilution that was read."""
+    rows = [row for row in plate.rows if row.serum == titration.serum]
+    return min(rows, key=lambda row: row.dilution).status.value if rows else ""
+
+
+def _with_limits(value: Titer | Estimate | None) -> str:
+    """A titer with its bound, or another number, and its limits in brackets where there are any."""
+    if value is None:
+        return ""
+    shown = _bounded(value) if isinstance(value, Titer) else _short(value.value)
+    limits = _limits(value.low, value.high)
+    return f"{shown} ({limits})" if limits else shown
+
+
+def _short(value: float) -> str:
+    """Four significant digits."""
+    return tables.number(float(f"{value:.4g}"))
 
 
 def _bounded(titer: Titer | None) -> str:
     if titer is None:
         return ""
     sign = "" if titer.bound is Bound.EXACT else f"{titer.bound.value} "
-    return f"{sign}{tables.number(titer.value)}"
+    return f"{sign}{_short(titer.value)}"
 
 
 def _limits(low: float, high: float) -> str:
     """`low to high`, an open side as three dots; empty when both are open."""
-    ends = [tables.number(end) or "…" for end in (low, high)]
+    ends = [_short(end) or "…" for end in (low, high)]
     return "" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 

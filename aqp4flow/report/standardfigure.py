@@ -44,7 +44,7 @@ def draw(axes: Axes, reference: Reference, sera: Sequence[SerumUnits]) -> list[P
     axes.set_ylabel("delta (MFI)")
     axes.set_title(f"Plate {reference.plate}: reference {reference.serum}, {curve.model}", fontsize=10, loc="left")
     if 0 < len(axes.get_legend_handles_labels()[0]) <= _MOST_NAMED:
-        axes.legend(fontsize=6.5)
+        axes.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the curves, not over them
     return shown
 
 
@@ -118,7 +118,8 @@ def _serum(axes: Axes, reference: Reference, serum: SerumUnits, number: int) -> 
     moved = reference.settings.units / serum.units.value
     x = [row.dilution * moved for row in serum.inside.rows]
     y = [row.delta.value for row in serum.inside.rows]
-    colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+    turn = number // len(_COLOURS)  # no two sera share both colour and marker
+    colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[(number + turn) % len(_MARKERS)]
     axes.plot(x, y, color=colour, marker=marker, ms=4, lw=0.7, alpha=0.85, label=serum.serum, zorder=3)
     return [
         ("sera", serum.serum, a, b, row.delta.low, row.delta.high, f"1:{row.dilution:g}")

@@ -75,7 +75,7 @@ def _profile(measured: Precision, rest: Validation, lloq_cv: float) -> Made | No
     axes.get_yaxis().set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("delta (MFI)")
     axes.set_ylabel("CV (%)")
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.93))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)  # above the points, not over them
     caption = (
         "CV of delta against its level: in all (materials over plates, bars are 95 % limits) and of replicate wells on "
         "one plate (all sera, levels within a factor of two together). Dashed: the CV that defines the LLOQ."
@@ -271,7 +271,7 @@ def _carryover(lows: Sequence[LowWell]) -> Made | None:
     axes.set_xscale("symlog", linthresh=100)
     axes.set_xlabel("delta of the well before (MFI)")
     axes.set_ylabel("delta less that of like wells\nafter a low one (MFI)")
-    axes.legend()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     caption = (
         "Wells in which little is expected, against the well acquired before: what rises to the right is carried over. "
         "Each is shown less the mean of like wells of its plate that came after a low one."

@@ -155,6 +155,9 @@ def _computed(scene: _Scene, readout: str, sera: Sera) -> CutOff | Refusal:
     return _cut_off(readout, sera, make(sera, scene.settings), scene.settings.source)
 
 
+_ROUNDING = 1e-12
+
+
 def _cut_off(readout: str, sera: Sera, made: Made | Refusal, source: str) -> CutOff | Refusal:
     if isinstance(made, Refusal):
         return made
@@ -164,7 +167,7 @@ def _cut_off(readout: str, sera: Sera, made: Made | Refusal, source: str) -> Cut
         sera.shown(made.value),
         made.rule + (" on log10" if sera.log else ""),
         n=len(sera.negatives),
-        mean=sera.mean,
+        mean=0.0 if abs(sera.mean) <= _ROUNDING * sera.sd else sera.mean,  # negatives less their own mean
         sd=sera.sd,
         factor=made.factor,
         median=median,

@@ -265,13 +265,16 @@ def observations(readings: Sequence[Reading], titrations: Sequence[Titration]) -
     """Every well's delta, ratio and index, and the titer of every series of wells, for all sera of all plates.
 
     The index of one well is its ratio. Where a serum has replicate series each gives a titer, read at the plate's
-    cut-off like the reported one. Units are one value a serum and plate.
+    cut-off like the reported one. Units are one value a serum and plate. Saturated wells take no part: the top of the
+    range repeats whatever the wells do.
     """
     found: list[Observation] = []
     wells: dict[tuple[str, str], list[Reading]] = {}
     for reading in readings:
         well = reading.well
         if well.role not in WITH_SERUM or well.dilution is None or well.cells == "control" or not reading.usable:
+            continue
+        if "saturated" in reading.flags:
             continue
         wells.setdefault((well.plate, well.serum), []).append(reading)
         clear = is_clear(reading.delta)
