@@ -213,6 +213,6 @@ GRIDS = {
     for grid in (
         Grid("tiny", (_BASE, replace(_VARIED[3], events=600)), 6, 1, 1),
         Grid("readings", _VARIED, 250, 0, 0),
-        Grid("standard", _VARIED, 250, 2, 12),
+        Grid("standard", _VARIED, 250, 4, 12),
     )
 }
