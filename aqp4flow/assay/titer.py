@@ -101,7 +101,7 @@ def interpolated_titer(series: Sequence[Reactivity], cutoff: CutOff, cutoffs: Dr
     if not rows:
         return None
     log_dilution = np.log2([row.dilution for row in rows])
-    zero = _NOTHING.get(cutoff.readout, 0.0)
+    zero = NOTHING_BOUND.get(cutoff.readout, 0.0)
     found = [estimate_of(row, cutoff.readout) for row in rows]
     values = np.array([[estimate.value - zero for estimate in found]])
     point = float(crossing(log_dilution, values, np.array([cutoff.value - zero]))[0])
@@ -112,7 +112,7 @@ def interpolated_titer(series: Sequence[Reactivity], cutoff: CutOff, cutoffs: Dr
 
 
 #: What a read-out comes to when nothing is bound: a ratio is 1 then, all else 0. Logarithms are of what lies above.
-_NOTHING = {"ratio": 1.0, "index": 1.0, "rpc": 1.0}
+NOTHING_BOUND = {"ratio": 1.0, "index": 1.0, "rpc": 1.0}
 
 
 def _standard_errors(found: Sequence[Estimate], noise: Draws) -> Draws:

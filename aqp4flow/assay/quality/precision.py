@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aqp4flow.assay.definition import PrecisionSettings
-from aqp4flow.assay.titer import crossing
+from aqp4flow.assay.replicatetiters import replicate_series
+from aqp4flow.assay.titer import NOTHING_BOUND, crossing
 from aqp4flow.model import (
     NAN,
     POOLED,
@@ -316,24 +317,17 @@ def _titers(titration: Titration, readings: Sequence[Reading]) -> list[float]:
         if any(math.isnan(shift) for shift in shifts):
             titers.append(NAN)
             continue
-        reached = float(crossing(log_dilution, np.array([shifts]), np.array([titration.cutoff]))[0])
+        zero = NOTHING_BOUND.get(titration.readout, 0.0)
+        reached = float(crossing(log_dilution, np.array([shifts]) - zero, np.array([titration.cutoff - zero]))[0])
         titers.append(2.0**reached if math.isfinite(reached) else NAN)
     return titers
 
 
 def _series(readings: Sequence[Reading]) -> list[list[Reading]]:
-    """Complete series of one serum by rising dilution: by the plate map's replicate, else by the order of wells."""
-    by_dilution: dict[float, list[Reading]] = {}
-    for reading in readings:
-        by_dilution.setdefault(reading.well.dilution or NAN, []).append(reading)
-    labelled = all(reading.well.replicate for reading in readings)
-    series: dict[str, dict[float, Reading]] = {}
-    for dilution, group in by_dilution.items():
-        for number, reading in enumerate(group):
-            label = reading.well.replicate if labelled else str(number)
-            series.setdefault(label, {})[dilution] = reading
-    complete = [one for one in series.values() if len(one) == len(by_dilution) > 1]
-    return [[one[dilution] for dilution in sorted(one)] for one in complete]
+    """Complete series of one serum by rising dilution."""
+    dilutions = {reading.well.dilution for reading in readings}
+    complete = [one for one in replicate_series(readings) if len(one) == len(dilutions) > 1]
+    return [sorted(one, key=lambda reading: reading.well.dilution or NAN) for one in complete]
 
 
 def reported_replicates(found: Iterable[Observation], quantity: str) -> int:
