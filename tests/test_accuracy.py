@@ -88,7 +88,8 @@ def test_a_declared_cv_stands_in_for_replicates() -> None:
     known = error_or_declared(none, 10.0)
     found = combine(one, known)[0].delta
     counting = one[0].delta.high - 900
-    assert found.high - 900 == pytest.approx(math.hypot(Z * 0.099751 * 900, counting), rel=1e-4)
+    between = 0.099751 * math.sqrt(900**2 + (1000**2 + 100**2) / 9)  # a third of it of each median, 1000 and 100
+    assert found.high - 900 == pytest.approx(math.hypot(Z * between, counting), rel=1e-4)
     assert error_or_declared(none, None) is none
     told = ReplicateError(0.05, 3, 6.0)
     assert error_or_declared(told, 10.0) is told

@@ -15,13 +15,13 @@ def error_or_declared(error: ReplicateError, well_cv: float | None) -> Replicate
     """The plate's replicate error, or the CV of delta between wells (percent) that the lab declares, if there is none.
 
     A CV is turned into a standard deviation of the logarithm as for a log-normal law: sqrt(ln(1 + CV^2)). It is taken
-    as an error of the shift, in proportion to delta, and half of it as one of each median by itself: that is most of
-    what a weak shift errs by, and no single number tells the two apart.
+    as an error of the shift, in proportion to delta, and a third of it as one of each median by itself: that is most
+    of what a weak shift errs by, and no single number tells the two apart.
     """
     if error.df or well_cv is None:
         return error
     variance = math.log1p((well_cv / 100) ** 2)
-    of_shift = Law((variance, variance / 4), ((_CERTAIN, 0.0), (0.0, _CERTAIN)), _KNOWN)
+    of_shift = Law((variance, variance / 9), ((_CERTAIN, 0.0), (0.0, _CERTAIN)), _KNOWN)
     return ReplicateError(math.sqrt(variance), _KNOWN, NAN, of_shift, of_shift)
 
 
