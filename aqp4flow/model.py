@@ -285,7 +285,8 @@ class Basis:
     """What a computed cut-off was made from, on the scale of its rule: enough to make it anew from other sera.
 
     `mean` is that of `m` values and `sd` has `df` degrees of freedom; where a history floats, the mean is the plate's
-    and the SD the history's. `rank` counts from the smallest value, from 1.
+    and the SD the history's, `scaled` by that mean where it floats by a factor. `rank` counts from the smallest value,
+    from 1.
     """
 
     form: Literal["moments", "robust", "order", "youden"]
@@ -295,6 +296,7 @@ class Basis:
     df: int = 0
     rank: int = 0
     floating: bool = False
+    scaled: bool = False
 
 
 @dataclass(frozen=True)

@@ -931,3 +931,49 @@ def test_under_a_background_delta_decides_alone() -> None:
     assert made(rows, second="ratio", ratio=1.5).second is not None
     assert Cutoff().second_to("delta", corrected=True) is None
     assert Cutoff().second_to("index", corrected=True) == "delta"
+
+
+# --- floating by a factor ---------------------------------------------------------------------------
+
+
+def test_a_factor_solves_its_own_equation() -> None:
+    """k = t sqrt(1 + (1 + k s)^2 / m); without scatter it is Frey's; too few negatives for their scatter have none."""
+    t = stats.t.ppf(0.99, 60)
+    k = frey_factor(0.99, 60, 8, 0.3)
+    assert k == pytest.approx(t * math.sqrt(1 + (1 + k * 0.3) ** 2 / 8))
+    assert frey_factor(0.99, 60, 8, 0.0) == pytest.approx(t * math.sqrt(1 + 1 / 8))
+    assert math.isnan(frey_factor(0.99, 60, 4, 1.0))
+    assert exceeding(k, 60, 8, 0.3) == pytest.approx(0.01)
+
+
+def test_a_history_that_floats_by_a_factor_keeps_freys_promise() -> None:
+    """Plates brighter or darker by half, negatives of mean 100, SD 40, four on this plate: 1 % of 8,000 further ones.
+
+    With the factor sqrt(1 + 1/m) of an addition it would be 4 %.
+    """
+    rng = np.random.default_rng(12)
+    exceeded = 0
+    for _ in range(200):
+        bright = np.exp(0.5 * rng.standard_normal(21))
+        past = tuple(
+            Past(f"Q{q}", f"N{q}-{i}", Role.NEGATIVE, 20, {"delta": bright[q] * value})
+            for q in range(20)
+            for i, value in enumerate(np.maximum(rng.normal(100, 40, 10), 1.0))
+        )
+        here = negatives(*(bright[20] * np.maximum(rng.normal(100, 40, 4), 1.0)))
+        cutoff = deciding(here, past=past, floating="multiplicative", second="none", **FROM_HISTORY)
+        exceeded += int(np.sum(bright[20] * rng.normal(100, 40, 40) > cutoff.value))
+    assert 0.004 < exceeded / 8000 < 0.018
+
+
+def test_too_few_negatives_to_scale_a_history_by_are_refused() -> None:
+    """Two of them, with an SD of half their mean: an error of the mean is then worth more than any factor."""
+    rng = np.random.default_rng(1)
+    past = tuple(
+        Past(f"Q{q}", f"N{q}-{i}", Role.NEGATIVE, 20, {"delta": float(value)})
+        for q in range(4)
+        for i, value in enumerate(rng.normal(100, 60, 8))
+    )
+    found = made(negatives(60, 140), past=past, floating="multiplicative", second="none", **FROM_HISTORY)
+    assert found.deciding is None
+    assert codes(found)["cutoff-floating"] == "fail"

@@ -179,7 +179,7 @@ def _cut_off(readout: str, sera: Sera, made: Made | Refusal, source: str) -> Cut
         sensitivity=made.sensitivity,
         outliers=outliers(sera),
         remarks=made.remarks,
-        basis=Basis(made.form, sera.negatives, sera.positives, sera.m, sera.df, made.rank, sera.floating),
+        basis=Basis(made.form, sera.negatives, sera.positives, sera.m, sera.df, made.rank, sera.floating, sera.scaled),
     )
 
 
@@ -234,6 +234,9 @@ def _fiducial(cutoff: CutOff, count: int, rng: np.random.Generator) -> Draws:
     if math.isnan(factor):
         factor = (level - cutoff.mean) / cutoff.sd if cutoff.sd > 0 else 0.0
     sigma = cutoff.sd * np.sqrt(df / rng.chisquare(df, count))
+    if cutoff.basis is not None and cutoff.basis.scaled:  # the SD is a share of the mean, and errs with it
+        mean = cutoff.mean + sigma * rng.standard_normal(count) / math.sqrt(m)
+        return np.asarray(mean + factor * sigma * np.maximum(mean, 0.0) / cutoff.mean, np.float64)
     return np.asarray(cutoff.mean + sigma * (rng.standard_normal(count) / math.sqrt(m) + factor), np.float64)
 
 

@@ -50,32 +50,51 @@ def make(sera: Sera, settings: Cutoff) -> Made | Refusal:
         case "roc":
             return _roc(sera, settings.roc_point)
         case _:
-            factor = frey_factor(settings.confidence, sera.df, sera.m)
-            return _moments(sera, factor, f"frey {100 * settings.confidence:.15g} %")
+            return _frey(sera, settings.confidence)
 
 
 # --- mean and SD ----------------------------------------------------------------------------------
 
 
-def frey_factor(confidence: float, df: int, m: int) -> float:
+def frey_factor(confidence: float, df: int, m: int, scatter: float = 0.0) -> float:
     """Factor of the upper prediction limit for one further negative: t(confidence, df) sqrt(1 + 1/m).
 
     The mean is of m values, the SD has df degrees of freedom (m - 1 where it is of the same values). Source: Frey, Di
-    Canzio & Zurakowski, J Immunol Methods 1998;221:35.
+    Canzio & Zurakowski, J Immunol Methods 1998;221:35. Where the SD was scaled by that mean, `scatter` is their
+    quotient, and an error of the mean moves the cut-off by 1 + factor x scatter: the factor k that solves
+    k = t sqrt(1 + (1 + k scatter)^2 / m); NaN where none does.
     """
     from scipy.special import stdtrit
 
-    return float(stdtrit(df, confidence)) * math.sqrt(1 + 1 / m)
+    square = float(stdtrit(df, confidence)) ** 2
+    slope = square * scatter / m
+    rest = 1 - slope * scatter
+    if not rest > 0:
+        return math.nan
+    return (slope + math.sqrt(slope**2 + rest * square * (1 + 1 / m))) / rest
 
 
-def exceeding(factor: float, df: int, m: int) -> float:
-    """Share of further negatives of a normal law above mean + factor SD: 1 - T(factor / sqrt(1 + 1/m)).
+def _frey(sera: Sera, confidence: float) -> Made | Refusal:
+    factor = frey_factor(confidence, sera.df, sera.m, sera.scatter)
+    if math.isnan(factor):
+        message = (
+            f"{sera.m} negative sera, with an SD of {100 * sera.scatter:.3g} % of their mean, are too few to scale a"
+            " history by: no factor keeps the promise. Run more negatives, or float by addition."
+        )
+        return Refusal("cutoff-floating", sera.m, "more negatives on the plate", message)
+    return _moments(sera, factor, f"frey {100 * confidence:.15g} %")
+
+
+def exceeding(factor: float, df: int, m: int, scatter: float = 0.0) -> float:
+    """Share of further negatives of a normal law above mean + factor SD: 1 - T(factor / sqrt(1 + (1 + k s)^2 / m)).
+
+    k is the factor, s the `scatter` of an SD that was scaled by the mean, else 0.
 
     Of all plates together: on one plate it is more or less, as its cut-off happens to lie.
     """
     from scipy.special import stdtr
 
-    return float(stdtr(df, -factor / math.sqrt(1 + 1 / m)))
+    return float(stdtr(df, -factor / math.sqrt(1 + (1 + factor * scatter) ** 2 / m)))
 
 
 def tolerance_factor(share: float, confidence: float, df: int, m: int) -> float:
@@ -108,7 +127,7 @@ def _percentile_words(settings: Cutoff) -> str:
 
 
 def _moments(sera: Sera, factor: float, words: str) -> Made:
-    rate = Estimate(exceeding(factor, sera.df, sera.m)) if sera.sd > 0 else UNKNOWN
+    rate = Estimate(exceeding(factor, sera.df, sera.m, sera.scatter)) if sera.sd > 0 else UNKNOWN
     return Made(sera.mean + factor * sera.sd, words, "moments", factor, false_positives=rate)
 
 

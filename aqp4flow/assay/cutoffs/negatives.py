@@ -67,7 +67,7 @@ class Sera:
     """Labelled values on the scale of the rule: log10 of the read-outs where `log`.
 
     `mean` is that of `m` values; `sd` has `df` degrees of freedom. Both are those of `negatives` unless a history
-    floats: then the mean is the plate's own.
+    floats: then the mean is the plate's own, and where it floats by a factor so is the scale of the SD (`scaled`).
     """
 
     names: tuple[str, ...]
@@ -79,6 +79,12 @@ class Sera:
     m: int
     df: int
     floating: bool = False
+    scaled: bool = False
+
+    @property
+    def scatter(self) -> float:
+        """SD over mean where the SD was scaled by the plate's mean, whose error is then in both; else 0."""
+        return self.sd / self.mean if self.scaled else 0.0
 
     def shown(self, value: float) -> float:
         """A value of this scale as a read-out."""
@@ -324,7 +330,7 @@ def floated(
     names = tuple(one.name for one, _ in negatives)
     values = tuple(value for _, value in negatives)
     positives = tuple(value for one, value in sera if one.positive)
-    return Sera(names, values, positives, log, mean, sd, len(here), df, floating=True), remarks
+    return Sera(names, values, positives, log, mean, sd, len(here), df, True, times), remarks
 
 
 def _count(sera: Sequence[Labelled]) -> int:
