@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -409,16 +410,22 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def _prepare() -> None:
+    """Output that no console breaks, and an end that leaves nothing half-written."""
+    for stream in (sys.stdout, sys.stderr):  # a console in cp932 must not turn a message into a crash
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped cleans up like an interrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every way out has its exit code."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads cost start-up and change last digits
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    for stream in (sys.stdout, sys.stderr):  # a console in cp932 must not turn a message into a crash
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being stopped cleans up like an interrupt
+    _prepare()
     try:
         app(words)
     except Aqp4flowError as error:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -330,3 +333,17 @@ def test_an_earlier_results_folder_is_replaced_and_another_folder_is_not(
     assert "not a results folder" in done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     assert (other / "chapter1.txt").read_text() == "years of work"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process is not told to stop there, it is ended")
+def test_a_run_that_is_stopped_leaves_nothing_behind(study: Path, tmp_path: Path) -> None:
+    """Told to end while it draws, when results lie half-written beside their place: they go, exit 130."""
+    words = [sys.executable, "-m", "aqp4flow", "run", str(study), "-o", str(tmp_path / "out")]
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONUTF8": "1"}
+    with subprocess.Popen(words, env=where, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("drawing" in line for line in iter(process.stderr.readline, ""))
+        assert len(list(tmp_path.iterdir())) == 1
+        process.terminate()
+        assert process.wait(60) == 130
+    assert list(tmp_path.iterdir()) == []
