@@ -202,6 +202,16 @@ class Well:
     dye: str = ""
     excluded: str = ""  # the reason, when a person took the well out
 
+    @property
+    def without_serum(self) -> bool:
+        """Whether it shows what the secondary antibody alone binds to cells that may express."""
+        return self.role is Role.SECONDARY_ONLY and self.cells != "control"
+
+    @property
+    def row_by_row(self) -> tuple[str, int, str]:
+        """Sorts the wells of a plate row by row: A01, A02, ... B01."""
+        return self.name[:1], len(self.name), self.name
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -215,6 +225,12 @@ class Estimate:
     def known(self) -> bool:
         """Whether there is a number."""
         return not math.isnan(self.value)
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error that the limits stand for; 0 where there are none."""
+        width = self.high - self.low
+        return width / (2 * Z) if width > 0 else 0.0
 
 
 UNKNOWN = Estimate(NAN)

@@ -16,7 +16,7 @@ from aqp4flow.assay.presets import plate_checks, preset_checks
 from aqp4flow.assay.readout import Frame
 from aqp4flow.assay.status import decide
 from aqp4flow.assay.units.reference import PlateUnits, plate_units
-from aqp4flow.assay.units.standard import Law, PlateFacts
+from aqp4flow.assay.units.standard import Chance, PlateFacts
 from aqp4flow.model import (
     NAN,
     Check,
@@ -96,18 +96,14 @@ def titrate_plate(wells: PlateWells, curves: bool = True) -> PlateTiters:
     cutoffs = cut_offs(rows, assay.cutoff, assay.readout.decide, assay.acceptance.min_negatives, history)
     rows = decide(rows, cutoffs.deciding, cutoffs.second, assay.cutoff.grades)
     rules = Rules(assay.readout.decide, assay.curve if curves else None, assay.titer.draws, assay.seed.value)
-    background = [
-        reading
-        for reading in wells.readings
-        if reading.well.role is Role.SECONDARY_ONLY and reading.usable and reading.well.cells != "control"
-    ]
+    background = [reading for reading in wells.readings if reading.well.without_serum and reading.usable]
     titrations = titrate(rows, cutoffs, background, rules)
     if assay.titer.replicates == "separate":
         titrations = _by_replicate(wells.readings, titrations, cutoffs, (known, frame), rules)
     titrations = [confirmed(titration, rows, assay.titer.least) for titration in titrations]
     titrations = [titration if known.of_delta.df else _counting_only(titration) for titration in titrations]
     facts = PlateFacts(cutoffs.delta.value if cutoffs.delta else NAN, known.of_delta.df > 0)
-    units = plate_units(rows, assay.reference, facts, Law(assay.titer.draws, assay.seed.value))
+    units = plate_units(rows, assay.reference, facts, Chance(assay.titer.draws, assay.seed.value))
     titrations = [units.titration(titration) for titration in titrations]
     readings = corrected(wells.readings, off)
     judged = acceptance.PlateResult(wells.plate.name, readings, rows, cutoffs, error, wells.checks)

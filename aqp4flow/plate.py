@@ -137,7 +137,7 @@ def in_order_of_acquisition(plate: Plate) -> tuple[list[Well], bool]:
     if len(known) == len(begins) and len(set(known)) == len(begins):
         timed = sorted(zip(known, plate.wells, strict=True), key=lambda pair: pair[0])
         return [well for _, well in timed], True
-    return sorted(plate.wells, key=lambda well: (well.name[:1], len(well.name), well.name)), False
+    return sorted(plate.wells, key=lambda well: well.row_by_row), False
 
 
 @dataclass(frozen=True)

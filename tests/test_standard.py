@@ -15,7 +15,7 @@ from aqp4flow.assay.definition import ReferenceSettings
 from aqp4flow.assay.units.parallelism import parallelism, slope_ratio
 from aqp4flow.assay.units.reference import PlateUnits, plate_units
 from aqp4flow.assay.units.standard import (
-    Law,
+    Chance,
     PlateFacts,
     Reference,
     ReferenceCurve,
@@ -47,7 +47,7 @@ from aqp4flow.model import (
 from aqp4flow.report import standardfigure
 
 RULES = ReferenceSettings()
-LAW = Law(400, 1)
+LAW = Chance(400, 1)
 STANDARDS = 20 * 3.0 ** np.arange(8)
 LADDER = 20 * 4.0 ** np.arange(6)
 CUTOFF = 80.0
@@ -225,7 +225,7 @@ def test_standards_that_scatter_beyond_their_errors_widen_the_curve() -> None:
     noise = np.exp(0.1 * np.random.default_rng(4).standard_normal(8))
     width = {}
     for cv in (0.01, 0.1):
-        found, _ = fit_reference(series("REF", STANDARDS, CURVE(STANDARDS) * noise, cv), True, Law(4000, 1))
+        found, _ = fit_reference(series("REF", STANDARDS, CURVE(STANDARDS) * noise, cv), True, Chance(4000, 1))
         width[cv] = float(np.std(found.shifts(np.array([540.0]))))
     assert width[0.01] == pytest.approx(width[0.1], rel=0.5)
 
@@ -235,7 +235,7 @@ def test_standards_that_scatter_beyond_their_errors_widen_the_curve() -> None:
 
 def test_units_of_one_reading_by_hand() -> None:
     """At 1:40 a delta of 250, as the reference at 1:300: 100 x 40 / 300 = 13.33, limits as of the standard above."""
-    found = units_of([row(40, 250, 25)], reference(curve=one_site(20_000)), Law(20_000, 1))
+    found = units_of([row(40, 250, 25)], reference(curve=one_site(20_000)), Chance(20_000, 1))
     assert found.units.bound is Bound.EXACT
     assert found.units.value == pytest.approx(40 / 3)
     assert math.log(found.units.high / found.units.value) == pytest.approx(Z * 25 / 187.5, rel=0.03)
@@ -259,7 +259,7 @@ def test_readings_that_disagree_widen_the_limits() -> None:
     Standard error 0.02 / sqrt(3) of the mean where they agree, and 10 times that where they do not.
     """
     apart = [row(100 * math.exp(off), 500, 5) for off in (-0.2, 0.0, 0.2)]
-    found = units_of(apart, reference(curve=one_site(20_000)), Law(20_000, 1)).units
+    found = units_of(apart, reference(curve=one_site(20_000)), Chance(20_000, 1)).units
     assert math.log(found.high / found.value) == pytest.approx(Z * 0.2 / math.sqrt(3), rel=0.1)
 
 

@@ -62,7 +62,7 @@ def backgrounds(plate: str, readings: Sequence[Reading], kind: str) -> Backgroun
     if kind == "none":
         return NO_BACKGROUND
     if kind == "secondary-only":
-        wells = [r for r in readings if _without_serum(r.well) and r.usable]
+        wells = [r for r in readings if r.well.without_serum and r.usable]
         if not wells:
             raise _nothing(plate, "well without serum", "secondary-only")
         return Backgrounds(kind, everywhere=_mean([[reading] for reading in wells]))
@@ -74,10 +74,6 @@ def backgrounds(plate: str, readings: Sequence[Reading], kind: str) -> Backgroun
     if not known:
         raise _nothing(plate, "dilution with two negative sera", "negative-pool")
     return Backgrounds(kind, at=known)
-
-
-def _without_serum(well: Well) -> bool:
-    return well.role is Role.SECONDARY_ONLY and well.cells != "control"
 
 
 def _nothing(plate: str, what: str, kind: str) -> AnalysisError:
@@ -167,7 +163,7 @@ def refusals(plate: str, wells: Sequence[Well], settings: Readout, comparator: s
     """What the read-outs that were asked for need, and this plate map does not hold."""
     kept = [well for well in wells if not well.excluded]
     wanted = []
-    if settings.background == "secondary-only" and not any(_without_serum(well) for well in kept):
+    if settings.background == "secondary-only" and not any(well.without_serum for well in kept):
         wanted.append(("background", "secondary-only", "has no well without serum", "add wells of that role"))
     negatives: dict[float | None, set[str]] = {}
     for well in kept:

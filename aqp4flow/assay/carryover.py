@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aqp4flow.assay.cutoffs.cutoffrules import prediction_limit
 from aqp4flow.model import WITH_SERUM, Check, Reading, Role, Verdict
 
 FAR_BRIGHTER = 10.0  # times a well's own delta: what comes before it is then able to be seen in it
@@ -71,14 +72,8 @@ def _limit(reading: Reading, calm: Sequence[Reading]) -> tuple[float, str]:
 
 
 def _upper(values: Sequence[float]) -> float:
-    """Upper prediction limit for one further value of a normal law (Frey 1998); infinite below three values."""
-    from scipy.special import stdtrit
-
-    n = len(values)
-    if n < _LEAST_USUAL:
-        return math.inf
-    factor = float(stdtrit(n - 1, _CONFIDENCE)) * math.sqrt(1 + 1 / n)
-    return statistics.fmean(values) + factor * statistics.stdev(values)
+    """Upper limit for one further value; infinite below three values."""
+    return prediction_limit(values, _CONFIDENCE) if len(values) >= _LEAST_USUAL else math.inf
 
 
 def _check(one: Exposed, limit: float, what: str) -> Check:

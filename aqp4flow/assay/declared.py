@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+from aqp4flow.assay.quality.precision import sd_of_cv
 from aqp4flow.assay.replicates import Law, ReplicateError
 from aqp4flow.model import NAN, Check, Verdict
 
@@ -20,9 +19,10 @@ def error_or_declared(error: ReplicateError, well_cv: float | None) -> Replicate
     """
     if error.df or well_cv is None:
         return error
-    variance = math.log1p((well_cv / 100) ** 2)
+    sd = sd_of_cv(well_cv)
+    variance = sd**2
     of_shift = Law((variance, variance / 9), ((_CERTAIN, 0.0), (0.0, _CERTAIN)), _KNOWN)
-    return ReplicateError(math.sqrt(variance), _KNOWN, NAN, of_shift, of_shift)
+    return ReplicateError(sd, _KNOWN, NAN, of_shift, of_shift)
 
 
 def declared_checks(plate: str, error: ReplicateError, well_cv: float | None) -> list[Check]:

@@ -14,7 +14,7 @@ from aqp4flow.assay.definition import CurveSettings
 from aqp4flow.assay.oddities import rises
 from aqp4flow.assay.titer import Draws, endpoint_titer, interpolated_titer
 from aqp4flow.errors import listed
-from aqp4flow.model import Bound, Check, Curve, Estimate, Reactivity, Reading, Status, Titer, Titration, Verdict, Z
+from aqp4flow.model import Bound, Check, Curve, Estimate, Reactivity, Reading, Status, Titer, Titration, Verdict
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,9 @@ def plate_series(ladder: Sequence[Reactivity], zero: Sequence[Estimate], signal:
     readings = [(row.dilution, row.delta.value if signal == "delta" else row.mfi_expressing) for row in ladder]
     points = [point for point in readings if not math.isnan(point[1])]
     points += [(math.inf, well.value) for well in zero]
-    noise = _noise(zero) if zero else min((_error(row.delta) for row in ladder if row.delta.known), default=math.nan)
+    noise = (
+        _noise(zero) if zero else min((row.delta.standard_error for row in ladder if row.delta.known), default=math.nan)
+    )
     dilution, reading = np.array(points, float).reshape(-1, 2).T
     return Series(dilution, reading, noise)
 
@@ -157,9 +159,4 @@ def _noise(zero: Sequence[Estimate]) -> float:
     """Standard error of a reading near 0: counting error or scatter of the wells without serum, the larger."""
     values = np.array([well.value for well in zero])
     scatter = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return max(scatter, float(np.sqrt(np.mean([_error(well) ** 2 for well in zero]))))
-
-
-def _error(estimate: Estimate) -> float:
-    width = estimate.high - estimate.low
-    return width / (2 * Z) if width > 0 else 0.0
+    return max(scatter, float(np.sqrt(np.mean([well.standard_error**2 for well in zero]))))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.cutoffs.cutoff import CutOffs
-from aqp4flow.assay.cutoffs.cutoffrules import frey_factor
+from aqp4flow.assay.cutoffs.cutoffrules import prediction_limit
 from aqp4flow.assay.readout import value_of
 from aqp4flow.model import CutOff, Reactivity, Role
 
@@ -62,6 +61,5 @@ def _limit(others: Sequence[float], n: int, log: bool) -> float:
     if len(known) < _LEAST_OTHERS:
         return math.inf
     scaled = [math.log10(value) for value in known] if log else known
-    factor = frey_factor(1 - _BY_CHANCE / n, len(known) - 1, len(known))
-    limit = statistics.fmean(scaled) + factor * statistics.stdev(scaled)
+    limit = prediction_limit(scaled, 1 - _BY_CHANCE / n)
     return 10.0**limit if log else limit

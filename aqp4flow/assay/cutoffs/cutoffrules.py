@@ -6,8 +6,10 @@ All work on the scale of `Sera`. A rule that cannot be followed answers with a r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import fmean, stdev
 from typing import Literal
 
 import numpy as np
@@ -72,6 +74,11 @@ def frey_factor(confidence: float, df: int, m: int, scatter: float = 0.0) -> flo
     if not rest > 0:
         return math.nan
     return (slope + math.sqrt(slope**2 + rest * square * (1 + 1 / m))) / rest
+
+
+def prediction_limit(values: Sequence[float], confidence: float) -> float:
+    """Frey's upper limit for one further value of a normal law, from two values or more."""
+    return fmean(values) + frey_factor(confidence, len(values) - 1, len(values)) * stdev(values)
 
 
 def _frey(sera: Sera, confidence: float) -> Made | Refusal:

@@ -49,10 +49,7 @@ def acquisition_order(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
     plates: dict[str, list[Reading]] = {}
     for reading in readings:
         plates.setdefault(reading.well.plate, []).append(reading)
-    return {
-        plate: sorted(wells, key=lambda reading: (reading.well.name[:1], int(reading.well.name[1:] or 0)))
-        for plate, wells in plates.items()
-    }
+    return {plate: sorted(wells, key=lambda reading: reading.well.row_by_row) for plate, wells in plates.items()}
 
 
 def low_wells(readings: Sequence[Reading]) -> list[LowWell]:

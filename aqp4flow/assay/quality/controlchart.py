@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aqp4flow.assay.cutoffs.negatives import Past
-from aqp4flow.model import Check, Reactivity, Role, Verdict, Z
+from aqp4flow.assay.quality.precision import reference_change
+from aqp4flow.model import Check, Reactivity, Role, Verdict
 
 FULL, LEAST = 20, 5  # runs for limits that reject, and for interim ones that warn
 
@@ -36,10 +37,8 @@ class Chart:
 
     @property
     def change_limit(self) -> float:
-        """The fold between two runs that their own error exceeds once in 20: exp(1.96 sqrt 2 SD) (Fraser & Harris
-        1989, Crit Rev Clin Lab Sci 27:409).
-        """
-        return math.exp(Z * math.sqrt(2) * self.sd)
+        """The fold between two runs that their own error exceeds once in 20."""
+        return reference_change(self.sd)
 
 
 def chart(past: Sequence[float]) -> Chart | None:

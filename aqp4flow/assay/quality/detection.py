@@ -13,6 +13,8 @@ from aqp4flow.assay.quality.linearity import Linearity
 from aqp4flow.assay.quality.precision import Observation, by_level, components, one_way
 from aqp4flow.model import NAN, Reading, Role, Values
 
+_Z95 = 1.6448536269514722  # one-sided 95 % of the normal law
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -33,7 +35,7 @@ class Limit:
 
 def _factor(df: int) -> float:
     """EP17-A2's c_p: 1.645 / (1 - 1 / (4 df)), which allows for an SD from few values."""
-    return 1.6448536269514722 / (1 - 1 / (4 * df))
+    return _Z95 / (1 - 1 / (4 * df))
 
 
 def limit_of_blank(values: Values, materials: int) -> tuple[float, str, float]:
@@ -207,7 +209,7 @@ def _lod_by_profile(lob: Limit, pool: Sequence[Spread]) -> Limit | None:
         return None
     level = lob.value
     for _ in range(200):
-        level = lob.value + 1.6448536269514722 * profile.sd(level)
+        level = lob.value + _Z95 * profile.sd(level)
         if not level < 100 * lob.value:
             return None
     n, materials = sum(one.n for one in pool), len({one.material for one in pool})

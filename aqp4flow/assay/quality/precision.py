@@ -65,7 +65,8 @@ def sd_of_cv(cv: float) -> float:
 def reference_change(sd: float) -> float:
     """The factor that two values of one serum exceed by error alone in 5 % of pairs: exp(z sqrt(2) sd).
 
-    `sd` is that of the natural log of a reported value. A CV of 25 % gives 1.98.
+    `sd` is that of the natural log of a reported value. A CV of 25 % gives 1.98. Source: Fraser & Harris, Crit Rev Clin
+    Lab Sci 1989;27:409.
     """
     return math.exp(Z * math.sqrt(2) * sd) if sd < _LARGEST_SD else math.inf
 

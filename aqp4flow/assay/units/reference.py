@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from aqp4flow.assay.definition import ReferenceSettings
 from aqp4flow.assay.units.parallelism import Parallelism, parallelism
-from aqp4flow.assay.units.standard import Law, PlateFacts, Reference, judgeable, judged, read_back
+from aqp4flow.assay.units.standard import Chance, PlateFacts, Reference, judgeable, judged, read_back
 from aqp4flow.assay.units.units import SerumUnits, units_of
 from aqp4flow.model import Check, Reactivity, Role, Titration, Verdict
 
@@ -39,7 +39,9 @@ class PlateUnits:
         )
 
 
-def plate_units(rows: Sequence[Reactivity], settings: ReferenceSettings, facts: PlateFacts, law: Law) -> PlateUnits:
+def plate_units(
+    rows: Sequence[Reactivity], settings: ReferenceSettings, facts: PlateFacts, chance: Chance
+) -> PlateUnits:
     """Units of every serum of one plate but the reference; none, and a check that says why, where it does not hold."""
     if not rows:
         return PlateUnits(None)
@@ -47,7 +49,7 @@ def plate_units(rows: Sequence[Reactivity], settings: ReferenceSettings, facts: 
     serum, check = _chosen(plate, rows, settings)
     if serum is None:
         return PlateUnits(None, checks=(check,) if check else ())
-    reference = read_back([row for row in rows if row.serum == serum], settings, facts, law)
+    reference = read_back([row for row in rows if row.serum == serum], settings, facts, chance)
     checks = (_curve_check(reference, facts),)
     if not reference.accepted:
         return PlateUnits(reference, checks=checks)
@@ -55,7 +57,7 @@ def plate_units(rows: Sequence[Reactivity], settings: ReferenceSettings, facts: 
     for row in rows:
         if row.serum != serum:
             by_serum.setdefault(row.serum, []).append(row)
-    sera = tuple(units_of(series, reference, law) for series in by_serum.values())
+    sera = tuple(units_of(series, reference, chance) for series in by_serum.values())
     beside = tuple(parallelism(plate, found, settings) for found in sera)
     return PlateUnits(reference, sera, beside, checks)
 

@@ -26,11 +26,10 @@ _BELOW = "not above the cut-off"
 _FEWEST_IN_RANGE = 3
 _EXACT = 1e-3  # a curve that misses its points by a thousandth is not bettered
 _FARTHEST = 10.0  # e-folds that a drawn parameter may lie off; such a curve holds no range
-_CLEARER = 2.0  # by how much AICc must fall for 5pl to be taken: a rule declared beforehand
 
 
 @dataclass(frozen=True)
-class Law:
+class Chance:
     """How many random draws describe an error, and the number they start from."""
 
     draws: int
@@ -64,11 +63,11 @@ class ReferenceCurve:
 
     def error(self, row: Reactivity) -> float:
         """Standard error of a reading's delta."""
-        return math.hypot(_standard_error(row.delta), self.scatter * row.delta.value)
+        return math.hypot(row.delta.standard_error, self.scatter * row.delta.value)
 
     def delta(self, dilution: Values) -> Values:
         """Delta of the reference at dilutions of any shape."""
-        return _predict(self.natural, dilution)
+        return curves.predict(self.natural, dilution)
 
     def dilution(self, delta: Values) -> Values:
         """The dilution at which the reference has a delta: 0 at or above its top, infinite at or below its bottom."""
@@ -86,7 +85,7 @@ class ReferenceCurve:
 
     def shifts(self, dilution: Values) -> Values:
         """How far the draws' curves read from the curve at dilutions (n,), in delta: (n_draws, n)."""
-        return np.asarray(_predict(self.draws[:, None, :], dilution[None, :]) - self.delta(dilution), np.float64)
+        return np.asarray(curves.predict(self.draws[:, None, :], dilution[None, :]) - self.delta(dilution), np.float64)
 
 
 @dataclass(frozen=True)
@@ -148,16 +147,12 @@ class Reference:
         return self.settings.units / self.ends[0]
 
 
-def _standard_error(estimate: Estimate) -> float:
-    """Standard error that 95 % limits stand for; 0 where there are none."""
-    width = estimate.high - estimate.low
-    return width / (2 * Z) if width > 0 else 0.0
-
-
 # --- the one place that fits ------------------------------------------------------------------------
 
 
-def fit_reference(rows: Sequence[Reactivity], replicates: bool, law: Law) -> tuple[ReferenceCurve | None, list[str]]:
+def fit_reference(
+    rows: Sequence[Reactivity], replicates: bool, chance: Chance
+) -> tuple[ReferenceCurve | None, list[str]]:
     """The reference's curve over rows of rising dilution and delta above 0, and what stands in the way.
 
     Declared rule: 4pl; 5pl only if its AICc is lower by 2 or more; one-site where there are too few dilutions for 4pl.
@@ -171,13 +166,13 @@ def fit_reference(rows: Sequence[Reactivity], replicates: bool, law: Law) -> tup
         found, why = _fitted(rows, model)
         if found is None:
             flags = flags or why
-        elif best is None or _aicc(best, len(rows)) - _aicc(found, len(rows)) >= _CLEARER:
+        elif best is None or _aicc(best, len(rows)) - _aicc(found, len(rows)) >= curves.DECISIVE:
             best = found
     if best is None:
         return None, flags
     scatter = 0.0 if replicates else _scatter(best, rows)
-    rng = law.generator(rows[0].plate, rows[0].serum, "reference")
-    draws = _parameter_draws(best, rows, scatter, law.draws, rng)
+    rng = chance.generator(rows[0].plate, rows[0].serum, "reference")
+    draws = _parameter_draws(best, rows, scatter, chance.draws, rng)
     return ReferenceCurve(best.model, _natural(best), draws, scatter), []
 
 
@@ -188,19 +183,12 @@ def _fitted(rows: Sequence[Reactivity], model: str) -> tuple[Curve | None, list[
 
 def _series(rows: Sequence[Reactivity]) -> curves.Series:
     dilution, delta = np.array([(row.dilution, row.delta.value) for row in rows]).T
-    return curves.Series(dilution, delta, min(_standard_error(row.delta) for row in rows) or NAN)
+    return curves.Series(dilution, delta, min(row.delta.standard_error for row in rows) or NAN)
 
 
 def _scale(delta: Values, floor: float) -> Values:
     """Derivative, by delta, of the scale on which the fit compares readings: 1/y2 above the noise."""
     return curves.Scale("1/y2", np.array(floor)).slope(delta)
-
-
-def _predict(natural: Values, dilution: Values) -> Values:
-    """Delta from natural parameters (..., 5)."""
-    b, t, m, h, g = np.moveaxis(natural, -1, 0)
-    with np.errstate(over="ignore"):
-        return np.asarray(b + t / (1 + (dilution / m) ** h) ** g, np.float64)
 
 
 def _natural(fitted: Curve) -> Values:
@@ -217,13 +205,13 @@ def _parameter_draws(
     """
     natural = _natural(fitted)
     dilution = np.array([row.dilution for row in rows])
-    at = _predict(natural, dilution)
+    at = curves.predict(natural, dilution)
     floor = _series(rows).floor
     free = [i for i, name in enumerate(_PARAMETERS) if name in fitted.parameters]
     jacobian = np.empty((len(rows), len(free)))
     for column, i in enumerate(free):
         step = 1e-5 * (natural[1] * 1e-3 if i == 0 else natural[i])
-        ends = [_predict(natural + sign * step * np.eye(5)[i], dilution) for sign in (1, -1)]
+        ends = [curves.predict(natural + sign * step * np.eye(5)[i], dilution) for sign in (1, -1)]
         jacobian[:, column] = (ends[0] - ends[1]) / (2 * step) * (1.0 if i == 0 else natural[i]) * _scale(at, floor)
     delta, relative = _relative_errors(rows)
     error = np.hypot(relative, scatter) * delta
@@ -242,7 +230,7 @@ def _parameter_draws(
 def _relative_errors(rows: Sequence[Reactivity]) -> tuple[Values, Values]:
     """Deltas and their relative standard errors."""
     delta = np.array([row.delta.value for row in rows])
-    return delta, np.array([_standard_error(row.delta) for row in rows]) / delta
+    return delta, np.array([row.delta.standard_error for row in rows]) / delta
 
 
 def _scatter(fitted: Curve, rows: Sequence[Reactivity]) -> float:
@@ -253,7 +241,7 @@ def _scatter(fitted: Curve, rows: Sequence[Reactivity]) -> float:
     from scipy.special import stdtrit
 
     delta, relative = _relative_errors(rows)
-    residual = np.log(delta / _predict(_natural(fitted), np.array([row.dilution for row in rows])))
+    residual = np.log(delta / curves.predict(_natural(fitted), np.array([row.dilution for row in rows])))
     df = len(rows) - len(fitted.parameters)
     if df < 1 or float(np.sum((residual / np.maximum(relative, 1e-9)) ** 2)) <= df:
         return 0.0
@@ -290,7 +278,7 @@ def before_the_maximum(rows: Sequence[Reactivity]) -> int:
     return top if clearly_lower else 0
 
 
-def read_back(rows: Sequence[Reactivity], settings: ReferenceSettings, facts: PlateFacts, law: Law) -> Reference:
+def read_back(rows: Sequence[Reactivity], settings: ReferenceSettings, facts: PlateFacts, chance: Chance) -> Reference:
     """The reference from its rows on one plate: one or more, of one serum.
 
     What negative sera reach is no reading of antibody: the range ends above the plate's cut-off for delta.
@@ -304,7 +292,7 @@ def read_back(rows: Sequence[Reactivity], settings: ReferenceSettings, facts: Pl
     ]
     reference = Reference(rows[0].plate, rows[0].serum, settings, tuple(standards))
     used = [standard.row for standard in standards if standard.used]
-    curve, flags = fit_reference(used, facts.replicates, law) if used else (None, ["curve-too-few"])
+    curve, flags = fit_reference(used, facts.replicates, chance) if used else (None, ["curve-too-few"])
     if curve is None:
         return replace(reference, flags=tuple(flags))
     standards = [back_calculated(standard, curve, settings) if standard.used else standard for standard in standards]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aqp4flow.assay.units.standard import Law, Reference, ReferenceCurve, before_the_maximum
+from aqp4flow.assay.units.standard import Chance, Reference, ReferenceCurve, before_the_maximum
 from aqp4flow.model import NAN, Bound, Reactivity, Titer, Values, log2_quantile
 
 _CHANCE = 0.05
@@ -77,7 +77,7 @@ class SerumUnits:
     flags: tuple[str, ...] = ()
 
 
-def units_of(rows: Sequence[Reactivity], reference: Reference, law: Law) -> SerumUnits:
+def units_of(rows: Sequence[Reactivity], reference: Reference, chance: Chance) -> SerumUnits:
     """Units of one serum (its rows on one plate) from an accepted reference; None where no well could be used.
 
     `<` when every reading lies below the range, `>` when one lies above it and none within, or when what would be
@@ -93,7 +93,7 @@ def units_of(rows: Sequence[Reactivity], reference: Reference, law: Law) -> Seru
     flags = ("hook",) if hooked else ()
     if not read:
         return SerumUnits(serum, None, None, None, flags)
-    noise = law.generator(rows[0].plate, serum, "units").standard_normal((law.draws, len(read)))
+    noise = chance.generator(rows[0].plate, serum, "units").standard_normal((chance.draws, len(read)))
     top, bottom = curve.delta(np.array(reference.ends))
     inside = [
         i for i, row in enumerate(read) if bottom <= row.delta.value <= top and "saturated" not in row.flags
