@@ -8,7 +8,7 @@ The same words stand in docs/presets.md, which a test holds to this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,18 +218,11 @@ def laid_under(raw: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
     Where the lab names another rule of the cut-off, or another read-out that decides, the preset's numbers for the
     cut-off have no meaning any more: of [cutoff] the screening dilution alone is then laid under.
     """
-    whole = dict(raw)
-    own = {table: value for table, value in raw.items() if isinstance(value, Mapping)}
-    for table, keys in preset.settings.items():
-        if table in raw and table not in own:
-            continue  # not a table: refused later, by name
-        given = own.get(table, {})
-        if table == "cutoff" and _other_cut_off(own, preset):
-            keys = {key: value for key, value in keys.items() if key == "screening_dilution"}  # noqa: PLW2901
-        whole[table] = {**keys, **given}
-    if isinstance(whole.get("assay", {}), Mapping):
-        whole["assay"] = {**whole.get("assay", {}), "preset": preset.name}
-    return whole
+
+    def under(keys: Mapping[str, Any], own: Mapping[str, Any], apart: bool) -> dict[str, Any]:
+        return {**{key: value for key, value in keys.items() if not apart or key == "screening_dilution"}, **own}
+
+    return _laid(raw, preset, under)
 
 
 def laid_over(raw: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
@@ -238,13 +231,24 @@ def laid_over(raw: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
     Where the lab has another rule of the cut-off, or another read-out that decides, [cutoff] is the preset's alone: its
     other keys belong to what was replaced.
     """
+
+    def over(keys: Mapping[str, Any], own: Mapping[str, Any], apart: bool) -> dict[str, Any]:
+        return {**({} if apart else own), **keys}
+
+    return _laid(raw, preset, over)
+
+
+#: A preset's keys of one table, the lab's own, and whether their cut-offs are of another kind: the keys to use.
+_Join = Callable[[Mapping[str, Any], Mapping[str, Any], bool], dict[str, Any]]
+
+
+def _laid(raw: Mapping[str, Any], preset: Preset, join: _Join) -> dict[str, Any]:
     own = {table: value for table, value in raw.items() if isinstance(value, Mapping)}
     whole = dict(raw)
+    apart = _other_cut_off(own, preset)
     for table, keys in preset.settings.items():
-        if table in raw and table not in own:
-            continue  # not a table: refused later, by name
-        kept = {} if table == "cutoff" and _other_cut_off(own, preset) else own.get(table, {})
-        whole[table] = {**kept, **keys}
+        if table in own or table not in raw:  # what is no table is refused later, by name
+            whole[table] = join(keys, own.get(table, {}), apart and table == "cutoff")
     if isinstance(whole.get("assay", {}), Mapping):
         whole["assay"] = {**whole.get("assay", {}), "preset": preset.name}
     return whole

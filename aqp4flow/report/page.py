@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.resources
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from aqp4flow.model import (
 )
 from aqp4flow.pipeline import PlateTiters, StudyResult
 from aqp4flow.report.figures import Drawn
+from aqp4flow.report.template import rendered
 
 _ROWS, _COLUMNS = "ABCDEFGHIJKLMNOP", 24
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "matplotlib", "flowutils", "flowio", "flowkit", "fcsparser")
@@ -114,15 +114,7 @@ class Context:
 
 def render(result: StudyResult, drawn: Drawn) -> str:
     """The page as HTML; depends on the result alone, so the same result gives the same bytes."""
-    import jinja2
-
-    folder = importlib.resources.files("aqp4flow.report")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
-    style = (folder / "page.css").read_text(encoding="utf-8")
-    return template.render(page=_context(result, drawn), style=style) + "\n"
+    return rendered("page.html.j2", _context(result, drawn))
 
 
 def _context(result: StudyResult, drawn: Drawn) -> Context:

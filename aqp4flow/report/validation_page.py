@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.resources
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from aqp4flow.model import POOLED, Estimate, Imprecision, Role
 from aqp4flow.report import validation_figures
 from aqp4flow.report.figures import Drawn
 from aqp4flow.report.page import Grid, Picture
+from aqp4flow.report.template import rendered
 from aqp4flow.report.validation_goals import Validated, lacks
 from aqp4flow.report.validation_tables import (
     CARRYOVER,
@@ -73,15 +73,7 @@ class Context:
 
 def render(whole: Validated, drawn: Drawn) -> str:
     """The page as HTML."""
-    import jinja2
-
-    folder = importlib.resources.files("aqp4flow.report")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string((folder / "validation.html.j2").read_text(encoding="utf-8"))
-    style = (folder / "page.css").read_text(encoding="utf-8")
-    return template.render(page=_context(whole, drawn), style=style) + "\n"
+    return rendered("validation.html.j2", _context(whole, drawn))
 
 
 def _context(whole: Validated, drawn: Drawn) -> Context:

@@ -20,6 +20,7 @@ from aqp4flow.model import Role, Values
 from aqp4flow.simulate.binding import Brightness, Clone, Serum, bound_signal
 from aqp4flow.simulate.cells import Expression, Mix, draw_tube
 from aqp4flow.simulate.cytometer import CHANNELS, SPILLOVER, Cytometer, acquire
+from aqp4flow.simulate.plate import well_name
 from aqp4flow.simulate.scenario import (
     SCREENING,
     PlantedPlate,
@@ -36,7 +37,7 @@ WEAK_OF_EACH, BLIND = 6, 40
 _POOL = 20_000
 _MIX = Mix()
 _LIVE_SINGLE = 1 - _MIX.debris - _MIX.dead - _MIX.doublets
-_ROWS, _COLUMNS = "ABCDEFGHIJKLMNOP", 24
+_COLUMNS = 24
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ class PanelWell:
     @property
     def name(self) -> str:
         """The well, as `B07`."""
-        row, column = divmod(self.index, _COLUMNS)
-        return f"{_ROWS[row]}{column + 1:02d}"
+        return well_name(self.index, _COLUMNS)
 
 
 @dataclass(frozen=True)

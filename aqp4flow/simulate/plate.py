@@ -18,7 +18,13 @@ REFERENCE_DILUTIONS = tuple(20.0 * 3**step for step in range(8))
 SCREENING_DILUTION = 20.0
 POSITIVE_DILUTION = 80.0
 _FIRST_DAY = date(2014, 3, 3)
-_ROWS, _COLUMNS = "ABCDEFGH", 12
+_COLUMNS = 12
+
+
+def well_name(index: int, columns: int) -> str:
+    """The well of an index from 0, row by row on a plate of so many columns, as `B07`."""
+    row, column = divmod(index, columns)
+    return f"{chr(ord('A') + row)}{column + 1:02d}"
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,12 @@ class WellPlan:
     @property
     def name(self) -> str:
         """The well, as `B07`."""
-        row, column = divmod(self.index, _COLUMNS)
-        return f"{_ROWS[row]}{column + 1:02d}"
+        return well_name(self.index, _COLUMNS)
 
     @property
     def file(self) -> str:
         """The name FACSDiva gives to an HTS export: tube unpadded, well padded."""
-        row, column = divmod(self.index, _COLUMNS)
-        return f"Specimen_001_{_ROWS[row]}{column + 1}_{self.name}.fcs"
+        return f"Specimen_001_{self.name[0]}{int(self.name[1:])}_{self.name}.fcs"
 
 
 @dataclass(frozen=True)
