@@ -10,9 +10,9 @@ import pytest
 
 from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.definition import Assay
-from aqp4flow.model import Bound, Role, Status, Titer, Titration
+from aqp4flow.model import Bound, Role, Status, Titer, Titration, TrajectoryPoint, Visit
 from aqp4flow.pipeline import StudyResult
-from aqp4flow.report.figures import _look, _scale_of_delta, _titration_panel, new_figure
+from aqp4flow.report.figures import _course, _dress_figure4, _look, _scale_of_delta, _titration_panel, new_figure
 from aqp4flow.report.page import _titers, _verdict
 from test_by_hand import reading, row
 from test_series import checks, deltas, titration
@@ -85,3 +85,22 @@ def test_a_legend_stands_beside_the_curves() -> None:
     _titration_panel(axes, plate, "sera")
     axes.figure.draw_without_rendering()
     assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+
+
+def test_figure_4_draws_every_bound_and_every_limit_that_is_known() -> None:
+    """A titer above the tested range at the top of the figure: its arrow lies within it. Open sides have no bar."""
+    titers = [Titer(80, Bound.EXACT, 40, 160), Titer(20480, Bound.ABOVE, 9000), Titer(18000, Bound.EXACT, 8000)]
+    titers.append(Titer(20, Bound.BELOW, math.nan, 30))
+    course = [
+        TrajectoryPoint(Visit("PT", f"S{i}", "2014-03-03", "", i == 0, float(i)), ("P",), "titer", titer, None, None)
+        for i, titer in enumerate(titers)
+    ]
+    axes = new_figure(6, 4).subplots()
+    _course(axes, course, "black", "o")
+    _dress_figure4(axes, course, 20.0, 1)
+    bottom, top = axes.get_ylim()
+    tips = [annotation.xy for annotation in axes.texts if getattr(annotation, "arrowprops", None)]
+    assert [month for month, _ in tips] == [1, 3]
+    assert all(bottom < tip < top for _, tip in tips)
+    bars = {line.get_xdata()[0]: list(line.get_ydata()) for line in axes.lines if len(set(line.get_xdata())) == 1}
+    assert [bars[month] for month in range(4)] == [[40, 160], [9000, 20480], [8000, 18000], [20, 30]]

@@ -216,16 +216,19 @@ def _course(axes: Axes, course: Sequence[TrajectoryPoint], colour: str, marker: 
     axes.plot(x, [titer.value for titer in titers], color=colour, lw=1.0, alpha=0.85, zorder=3)
     exact = [(month, titer) for month, titer in zip(x, titers, strict=True) if titer.bound is Bound.EXACT]
     axes.plot([m for m, _ in exact], [t.value for _, t in exact], marker, color=colour, ms=4.5, zorder=4)
-    for month, titer in exact:
-        if not (math.isnan(titer.low) or math.isnan(titer.high)):
-            axes.plot([month, month], [titer.low, titer.high], color=colour, lw=0.8, alpha=0.6, zorder=3)
+    for month, titer in zip(x, titers, strict=True):
+        ends = [titer.value if math.isnan(end) else end for end in (titer.low, titer.high)]  # an open side has no bar
+        axes.plot([month, month], ends, color=colour, lw=0.8, alpha=0.6, zorder=3)
     bounded = [(m, t.value, t.bound) for m, t in zip(x, titers, strict=True) if t.bound is not Bound.EXACT]
     _arrows(axes, bounded, colour, 4)
 
 
+_ARROW = 0.62  # where the arrow of a bounded value ends, as a factor of it
+
+
 def _arrows(axes: Axes, bounded: Sequence[tuple[float, float, Bound]], colour: str, zorder: int) -> None:
     for month, value, bound in bounded:
-        factor = 0.62 if bound is Bound.BELOW else 1 / 0.62
+        factor = _ARROW if bound is Bound.BELOW else 1 / _ARROW
         arrow = {
             "arrowstyle": "-|>",
             "color": colour,
@@ -266,7 +269,7 @@ def _dress_figure4(axes: Axes, points: Sequence[TrajectoryPoint], lowest: float,
 
     values = [v for p in points for v in (_titer(p).value, _titer(p).high, _titer(p).low) if v > 0]
     axes.set_yscale("log", base=2)
-    bottom, top = min(lowest, *values) / 2.4, max(values) * 1.5
+    bottom, top = min(lowest, *values) / 2.4, max(values) * 1.1 / _ARROW  # an arrow that ends beyond is not drawn
     axes.set_ylim(bottom, top)
     axes.axhspan(bottom, lowest, color="#D9D9D9", alpha=0.6, lw=0, zorder=0)
     axes.text(
@@ -301,7 +304,8 @@ def _figure4_caption(patients: Sequence[str], median: Sequence[tuple[float, floa
     return (
         f"Titer of {len(patients)} patients by months from baseline, log2 scale, one line a patient with 95 % limits. "
         f"Median (thick line): {course}. Grey: below the cut-off at the lowest dilution tested, 1:{lowest:g}. "
-        "Arrows: titers known only to lie below or above the tested range."
+        "Arrows: titers known only to lie below or above the tested range. A bar ends at the titer where that side is "
+        "open."
     )
 
 
