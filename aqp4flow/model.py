@@ -533,11 +533,128 @@ class Visit:
     visit: str
     baseline: bool
     month: float
+    row: int = 0  # of the visits table, as a spreadsheet counts
+
+
+class ClinicalKind(StrEnum):
+    """What a row of the clinical table tells."""
+
+    DOSE = "dose"
+    RELAPSE = "relapse"
+    EDSS = "edss"
+    PAIN = "pain"
+    FATIGUE = "fatigue"
+    OBSERVATION_START = "observation-start"
+    OBSERVATION_END = "observation-end"
+
+
+@dataclass(frozen=True)
+class ClinicalEvent:
+    """One row of the clinical table. `value` is NaN where the kind has none; `month` counts from the baseline."""
+
+    patient: str
+    date: str
+    kind: ClinicalKind
+    value: float
+    month: float
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class PatientRecords:
+    """What the study's tables say of its patients: their bleeds, and their clinical course where there is a table."""
+
+    visits: tuple[Visit, ...] = ()
+    clinical: tuple[ClinicalEvent, ...] = ()
+
+
+@dataclass(frozen=True)
+class TimePoint:
+    """A point of the study's schedule, shared by all patients: `M06`, 6.0 months. The first is the baseline."""
+
+    name: str
+    month: float
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One patient's relapses and years of observation before and after treatment began (`start`, an ISO date).
+
+    Years are NaN where a side was not observed.
+    """
+
+    patient: str
+    start: str
+    relapses_before: int
+    years_before: float
+    relapses_after: int
+    years_after: float
+
+
+class Change(StrEnum):
+    """What a fold is called: a change only beyond the reference change value."""
+
+    FELL = "fell"
+    ROSE = "rose"
+    NONE = "no-change"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One row of statistics.csv: a test (or an estimate) of one contrast of one outcome.
+
+    `exact` says how p was computed: exact, permutation, bootstrap, asymptotic or model; empty where there is no p.
+    `attainable` is the smallest p that this test can give at this n. `effect` is after minus before (log2 where the
+    outcome is a titer or shift, in the unit named by `unit`), NaN sides where open.
+    """
+
+    figure: str
+    outcome: str
+    contrast: str
+    test: str
+    exact: str
+    n: int
+    statistic: float = NAN
+    p: float = NAN
+    p_adjusted: float = NAN
+    attainable: float = NAN
+    effect: Estimate = UNKNOWN
+    unit: str = ""
+    note: str = ""
+    primary: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One outcome at one time point over the patients: SD (n - 1) and SEM side by side, so that neither is unsaid.
+
+    Titers are summarised on log2 and given back as geometric mean, SD and SEM in log2 (`log2`). `bounded` counts the
+    values known only as `<` or `>`: where there are any, mean, SD and SEM are NaN and the median carries `bound`.
+    """
+
+    figure: str
+    outcome: str
+    timepoint: str
+    n: int
+    mean: float
+    sd: float
+    sem: float
+    median: float
+    bound: Bound
+    q1: float
+    q3: float
+    bounded: int = 0
+    log2: bool = False
 
 
 @dataclass(frozen=True)
 class TrajectoryPoint:
-    """One visit of one patient: titer, the reactivity at the lowest dilution, the fold against baseline."""
+    """One visit of one patient: titer, the reactivity at the lowest dilution, the fold against baseline.
+
+    `value` is the quantity followed, bridged to the baseline's plate where that differs; `change` what the fold is
+    called against `limit`, the reference change value.
+    """
 
     visit: Visit
     plates: tuple[str, ...]
@@ -548,6 +665,10 @@ class TrajectoryPoint:
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     units: Titer | None = None
+    value: Titer | None = None
+    timepoint: str = ""
+    change: Change = Change.UNKNOWN
+    limit: ReferenceChange | None = None
 
 
 class Verdict(StrEnum):

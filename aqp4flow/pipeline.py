@@ -20,10 +20,15 @@ from aqp4flow.assay.units.standard import Chance, PlateFacts
 from aqp4flow.model import (
     NAN,
     Check,
+    ClinicalEvent,
+    Followed,
     Precision,
     Reactivity,
     Reading,
     Role,
+    Statistic,
+    Summary,
+    TimePoint,
     Titration,
     TrajectoryPoint,
     Verdict,
@@ -57,6 +62,11 @@ class StudyResult:
     plates: tuple[PlateWells, ...]
     titers: tuple[PlateTiters, ...] = ()
     trajectories: tuple[TrajectoryPoint, ...] = ()
+    clinical: tuple[ClinicalEvent, ...] = ()
+    schedule: tuple[TimePoint, ...] = ()
+    followed: tuple[Followed, ...] = ()
+    statistics: tuple[Statistic, ...] = ()
+    summaries: tuple[Summary, ...] = ()
     checks: tuple[Check, ...] = field(default=())
     precision: Precision = field(default=Precision())
 
@@ -193,7 +203,14 @@ def finish(
     if titers:
         precision, check = _precision(assay, titers)
         checks.append(check)
-    return StudyResult(assay, tuple(plates), tuple(titers), tuple(points), tuple(checks), precision)
+    return StudyResult(
+        assay=assay,
+        plates=tuple(plates),
+        titers=tuple(titers),
+        trajectories=tuple(points),
+        checks=tuple(checks),
+        precision=precision,
+    )
 
 
 def _precision(assay: Assay, titers: Sequence[PlateTiters]) -> tuple[Precision, Check]:

@@ -374,9 +374,51 @@ class AcquisitionSettings(_Table):
 
 
 class TrajectorySettings(_Table):
-    """[trajectory]: the quantity followed over time."""
+    """[trajectory]: the quantity followed over time.
+
+    `bridging` names the control through which plates are compared: auto is every reference and positive control that
+    lies on both. `months` is the schedule that visits are allotted to where they carry no labels.
+    """
 
     quantity: Literal["titer", "units", "delta", "ratio", "index"] = "titer"
+    bridging: str = "auto"
+    months: tuple[Annotated[float, Field(ge=0)], ...] = ()
+
+
+TestName = Literal[
+    "signed-rank",
+    "paired-t",
+    "rank-sum",
+    "friedman",
+    "dunn",
+    "poisson",
+    "mixed-model",
+    "censored-model",
+    "bootstrap",
+]
+
+
+class StatisticsSettings(_Table):
+    """[statistics]: which tests run, and the one contrast that was declared beforehand and is not corrected."""
+
+    tests: tuple[TestName, ...] = (
+        "signed-rank",
+        "friedman",
+        "dunn",
+        "poisson",
+        "mixed-model",
+        "censored-model",
+        "bootstrap",
+    )
+    primary_outcome: Literal["", "reactivity", "relapses", "edss", "pain", "fatigue"] = ""
+    primary_timepoint: str = ""
+    draws: Annotated[int, Field(ge=200, le=1_000_000)] = 2000
+
+
+class FiguresSettings(_Table):
+    """[figures]: the language of labels in Figures 1 to 4."""
+
+    language: Literal["en", "ja"] = "en"
 
 
 class PrecisionSettings(_Table):
@@ -438,6 +480,8 @@ class Assay(_Table):
     acceptance: Acceptance = Acceptance()
     acquisition: AcquisitionSettings = AcquisitionSettings()
     trajectory: TrajectorySettings = TrajectorySettings()
+    statistics: StatisticsSettings = StatisticsSettings()
+    figures: FiguresSettings = FiguresSettings()
     precision: PrecisionSettings = PrecisionSettings()
     validation: ValidationSettings = ValidationSettings()
     fcs: FcsSettings = FcsSettings()
