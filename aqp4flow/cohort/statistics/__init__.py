@@ -1,0 +1,1 @@
+"""Tests and estimates for a few patients followed over time."""
