@@ -136,9 +136,9 @@ def arrows(axes: Axes, places: Sequence[tuple[float, float, Bound]], colour: str
             )  # fmt: skip
 
 
-def changed(one: Seen) -> bool:
-    """Whether the visit is called a fall or a rise, beyond the reference change value."""
-    return one.point.change in (Change.FELL, Change.ROSE)
+def within(one: Seen) -> bool:
+    """Whether the visit is called no change against its baseline: it is drawn hollow."""
+    return one.point.change is Change.NONE and not one.point.visit.baseline
 
 
 def on_other_plate(one: Seen) -> bool:

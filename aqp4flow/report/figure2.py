@@ -155,9 +155,8 @@ def _reactivity(axes: Axes, course: _Course, frame: _Frame) -> list[Point]:
     courses.arrows(axes, [(x, y, one.value.bound) for x, y, one in places], _LINE, 19, 3)
     for x, y, one in places:
         call = _CALLS.get(one.point.change, "o")
-        filled = courses.changed(one) or one.point.visit.baseline
-        axes.plot([x], [y], call, color=_LINE, mfc=_LINE if filled else "white", ms=5 if call != "o" else 3.8, mew=0.9,
-                  zorder=4)  # fmt: skip
+        inside = "white" if courses.within(one) else _LINE
+        axes.plot([x], [y], call, color=_LINE, mfc=inside, ms=5 if call != "o" else 3.8, mew=0.9, zorder=4)
     rows: list[Point] = []
     for one in course.visits:
         panel, patient, month, value, low, high, mark = courses.shown("reactivity", one)

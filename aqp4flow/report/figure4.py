@@ -68,8 +68,7 @@ def _panels(n: int, events: Sequence[ClinicalEvent]) -> tuple[Figure, Axes, list
 def draw_course(axes: Axes, course: Sequence[Seen], number: int, few: bool) -> None:
     """One patient: a line, an arrow where only a bound is known; where patients are few limits, names and calls too.
 
-    A filled marker is a baseline or a change beyond the assay's error, a hollow one lies within it; a ring is another
-    plate than the baseline's.
+    A hollow marker lies within the assay's error of the baseline; a ring is another plate than the baseline's.
     """
     colour, marker, line = look(number) if few else (MANY, "o", "-")
     x, y = [one.month for one in course], [one.value.value for one in course]
@@ -81,9 +80,8 @@ def draw_course(axes: Axes, course: Sequence[Seen], number: int, few: bool) -> N
         axes.plot(x, y, ".", color=colour, ms=2.5, alpha=0.5, zorder=3, mew=0)
         return
     for one in course:
-        filled = one.point.visit.baseline or courses.changed(one)
-        axes.plot([one.month], [one.value.value], marker, color=colour, mfc=colour if filled else "white", ms=4.5,
-                  mew=1.0, zorder=4)  # fmt: skip
+        inside = "white" if courses.within(one) else colour
+        axes.plot([one.month], [one.value.value], marker, color=colour, mfc=inside, ms=4.5, mew=1.0, zorder=4)
         if courses.on_other_plate(one):
             axes.plot([one.month], [one.value.value], "o", color=colour, mfc="none", ms=9, mew=0.6, zorder=4)
         ends = [one.value.value if math.isnan(end) else end for end in (one.value.low, one.value.high)]
@@ -141,7 +139,7 @@ def _cut_off(axes: Axes, result: StudyResult, labels: Labels) -> list[Point]:
         for edge in sorted({low, high}):
             axes.axhline(edge, color="#444444", lw=0.9, ls="--", zorder=1)
         words = labels("cut-off" if low == high else "cut-offs")
-    axes.text(0.99, low * 0.95, words, transform=axes.get_yaxis_transform(), ha="right", va="top", fontsize=7.5,
+    axes.text(0.01, low * 0.95, words, transform=axes.get_yaxis_transform(), ha="left", va="top", fontsize=7.5,
               color="#444444")  # fmt: skip
     name = "lowest dilution tested" if titers else "plates"
     return [("cut-off", name, NAN, high, low, high, "")]
@@ -248,7 +246,7 @@ def _legend(
                            label=labels("bounded")))  # fmt: skip
     if few:
         keys.append(Line2D([], [], ls="", marker="|", color="#444444", ms=10, mew=0.8, label=labels("limits")))
-        if any(not courses.changed(one) and not one.point.visit.baseline for one in everyone):
+        if any(courses.within(one) for one in everyone):
             keys.append(Line2D([], [], ls="", marker="o", mfc="white", color="#444444", ms=4.5, label=labels("within")))
         if any(courses.on_other_plate(one) for one in everyone):
             keys.append(Line2D([], [], ls="", marker="o", mfc="none", color="#444444", ms=9, mew=0.6,

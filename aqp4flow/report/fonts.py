@@ -51,4 +51,4 @@ def labels_for(language: str) -> tuple[Labels, str | None, list[Check]]:
         "Japanese labels were asked for ([figures] language) and no font with Japanese letters was found on this "
         "machine: the labels are English. Install one, for example Noto Sans CJK JP or IPAexGothic."
     )
-    return Labels("en"), None, [Check("run", "figures", "font-missing", "", FAMILIES[0], Verdict.WARN, message)]
+    return Labels("en"), None, [Check("run", language, "font-missing", "", FAMILIES[0], Verdict.WARN, message)]
