@@ -207,7 +207,7 @@ def test_hollow_is_within_the_assays_error_and_a_ring_another_plate() -> None:
     """Markers of one course: baseline and a change filled, no change hollow, the other plate ringed."""
     course = courses.courses(cohort(7).trajectories)["PT05"]
     point = replace(course[1].point, change=Change.NONE, flags=("other-plate-than-baseline",))
-    course = [course[0], courses.Seen(point, course[1].value), replace(course[2], point=course[2].point)]
+    course = [course[0], courses.Seen(point, course[1].value), course[2]]
     with styled():
         axes = figure4.new_figure(5, 4).subplots()
         figure4.draw_course(axes, course, 0, few=True)
@@ -215,6 +215,11 @@ def test_hollow_is_within_the_assays_error_and_a_ring_another_plate() -> None:
     assert looks[0] == ("#0072B2", 4.5)
     assert ("white", 4.5) in looks
     assert ("none", 9) in looks
+    unknown = replace(course[1], point=replace(point, change=Change.UNKNOWN, flags=()))
+    with styled():
+        axes = figure4.new_figure(5, 4).subplots()
+        figure4.draw_course(axes, [unknown], 0, few=True)
+    assert [line.get_markerfacecolor() for line in axes.lines if line.get_marker() == "o"] == ["#0072B2"]
 
 
 @pytest.mark.parametrize(
@@ -229,6 +234,7 @@ def test_the_axis_names_the_quantity_followed(quantity: str, label: str) -> None
         figure.draw_without_rendering()
     assert figure.axes[0].get_ylabel() == label
     ticks = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert not any("e" in tick for tick in ticks)
     assert all(tick.startswith("1:") == (quantity == "titer") for tick in ticks)
     assert caption.startswith(quantity.capitalize())
 
@@ -240,6 +246,7 @@ def test_names_do_not_cover_each_other(n: int) -> None:
         figure, _, _ = figure4.draw(cohort(n), EN)
         figure.draw_without_rendering()
     names = [text for text in figure.axes[0].texts if getattr(text, "arrowprops", None)]
+    assert len(names) == (n + (n > 1) if n <= 14 else 1)
     boxes = [Text.get_window_extent(text) for text in names]  # without its line
     assert not any(a.y0 < b.y1 - 1 and b.y0 < a.y1 - 1 for a, b in combinations(boxes, 2))
 
@@ -360,6 +367,9 @@ def test_a_figure_that_is_not_made_says_what_to_add() -> None:
     found = missing_figures(replace(whole, clinical=kept, followed=()))
     assert [check.subject for check in found] == ["figure1", "figure3"]
     assert "add rows of kind observation-start and observation-end to the clinical table" in found[0].message
+    unseen = tuple(replace(one, years_before=NAN, years_after=NAN) for one in whole.followed)
+    (check,) = missing_figures(replace(whole, followed=unseen))
+    assert check.subject == "figure1"
     (check,) = missing_figures(cohort(3, visits=False))
     assert check.subject == "figure4"
     assert "add visits.csv" in check.message

@@ -108,7 +108,8 @@ def quantity_label(result: StudyResult, labels: Labels) -> str:
 
 def value_text(value: float, quantity: str) -> str:
     """A value at an axis: titers as dilutions."""
-    return f"1:{value:,.0f}" if quantity == "titer" else f"{value:,.4g}"
+    text = f"{value:,.0f}" if value >= 1 else f"{value:.3g}"
+    return f"1:{text}" if quantity == "titer" else text
 
 
 def doubling_ticks(low: float, high: float, start: float, most: int) -> list[float]:

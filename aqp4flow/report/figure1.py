@@ -85,7 +85,8 @@ def _own(axes: Axes, followed: Sequence[Followed]) -> list[Point]:
         shift = _JITTER * ((number + 0.5) / len(followed) - 0.5)
         colour, marker, _ = look(number) if few else (MANY, "o", "")
         axes.plot([shift, 1 + shift], own, color=colour, marker=marker, ms=4.5 if few else 2.5, mec="black",
-                  mew=0.5 if few else 0, lw=0.8 if few else 0.4, alpha=0.9 if few else 0.4, zorder=3)  # fmt: skip
+                  mew=0.5 if few else 0, lw=0.8 if few else 0.4, alpha=0.9 if few else 0.4, zorder=3,
+                  clip_on=False)  # fmt: skip
         for side, value, n, years in zip(
             _SIDES,
             own,

@@ -30,6 +30,7 @@ def draw(result: StudyResult, labels: Labels) -> Made:
     span = (min(0.0, *(one.month for one in everyone)), max(1.0, *(one.month for one in everyone)))
     events = [e for e in result.clinical if e.kind in courses.EVENTS and span[0] <= e.month <= span[1]]
     figure, axes, strips = _panels(len(by_patient), events)
+    axes.set_xlim(span[0] - 0.03 * (span[1] - span[0]), span[1] + 0.03 * (span[1] - span[0]))
     points: list[Point] = []
     for number, course in enumerate(by_patient.values()):
         draw_course(axes, course, number, few=len(by_patient) <= MOST_NAMED)
@@ -43,7 +44,6 @@ def draw(result: StudyResult, labels: Labels) -> Made:
     points += _counts(axes, middle)
     _strips(strips, events, list(by_patient), labels)
     points += [("event", e.patient, e.month, NAN, NAN, NAN, e.kind.value) for e in events]
-    axes.set_xlim(span[0] - 0.03 * (span[1] - span[0]), span[1] + 0.03 * (span[1] - span[0]))
     (strips[-1] if strips else axes).set_xlabel(labels("months"))
     for upper in [axes, *strips][:-1]:
         upper.tick_params(labelbottom=False)
@@ -110,7 +110,9 @@ def dress(axes: Axes, result: StudyResult, everyone: Sequence[Seen], labels: Lab
     from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator
 
     quantity = result.assay.trajectory.quantity
-    values = [v for one in everyone for v in (one.value.value, one.value.low, one.value.high) if 0 < v < math.inf]
+    few = len({one.patient for one in everyone}) <= MOST_NAMED
+    values = [one.value.value for one in everyone]
+    values += [v for one in everyone for v in (one.value.low, one.value.high) if few and 0 < v < math.inf]
     limit = courses.cut_off(result)
     values += limit or ()
     bottom, top = min(values) / 2.2, max(values) * 2.0  # room for arrows
@@ -154,14 +156,14 @@ def _names(axes: Axes, by_patient: dict[str, list[Seen]], middle: Sequence[Middl
             ends.append((patient, course[-1].month, course[-1].value.value, look(number)[0]))
     low, high = (math.log2(end) for end in axes.get_ylim())
     gap = min(0.05, 1 / max(1, len(ends))) * (high - low)
-    right = max(month for _, month, _, _ in ends) if ends else 0.0
+    left, right = axes.get_xlim()
     ends.sort(key=lambda end: end[2])
     for (name, month, value, colour), place in zip(ends, _apart([math.log2(e[2]) for e in ends], gap, high),
                                                    strict=True):  # fmt: skip
         axes.annotate(
-            name, (month, value), (right + 0.045 * max(right, 1.0), 2.0**place), color="#222222", fontsize=8,
+            name, (month, value), (right + 0.01 * (right - left), 2.0**place), color="#222222", fontsize=8,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "ls": ":", "shrinkA": 0, "shrinkB": 2},
             annotation_clip=False,
         )  # fmt: skip
 
