@@ -39,6 +39,7 @@ from aqp4flow.wells import PlateWells
 
 if TYPE_CHECKING:
     from aqp4flow.assay.titration import Rules
+    from aqp4flow.cohort.analysis import Analysis
 
 
 @dataclass(frozen=True)
@@ -182,9 +183,7 @@ def finish(
     told: Sequence[Check] = (),
 ) -> StudyResult:
     """Join titers to the patients' records and gather every check, those `told` of the definition first."""
-    from aqp4flow.cohort.courses import followed
     from aqp4flow.cohort.linking import link_checks
-    from aqp4flow.cohort.schedule import schedule
     from aqp4flow.cohort.trajectory import by_serum, trajectories
 
     checks = [*told, *about_preset(assay, [plate.plate for plate in plates])]
@@ -207,17 +206,30 @@ def finish(
     if titers:
         precision, check = _precision(assay, titers)
         checks.append(check)
+    found = _analysis(assay, points, known)
     return StudyResult(
         assay=assay,
         plates=tuple(plates),
         titers=tuple(titers),
-        trajectories=tuple(points),
+        trajectories=found.points,
         clinical=known.clinical,
-        schedule=schedule(known, assay.trajectory.months),
-        followed=tuple(followed(known)),
-        checks=tuple(checks),
+        schedule=found.schedule,
+        followed=found.followed,
+        statistics=found.statistics,
+        summaries=found.summaries,
+        checks=(*checks, *found.checks),
         precision=precision,
     )
+
+
+def _analysis(assay: Assay, points: Sequence[TrajectoryPoint], records: PatientRecords) -> Analysis:
+    """Tests and summaries of the patients, as [statistics] settles them."""
+    from aqp4flow.cohort.analysis import analyse
+    from aqp4flow.cohort.statistics.plan import Plan
+
+    settled = assay.statistics
+    plan = Plan(settled.tests, settled.primary_outcome, settled.primary_timepoint, settled.draws, assay.seed.value)
+    return analyse(points, records, assay.trajectory.months, plan)
 
 
 def _precision(assay: Assay, titers: Sequence[PlateTiters]) -> tuple[Precision, Check]:
