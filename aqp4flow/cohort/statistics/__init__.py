@@ -1,0 +1,1 @@
+"""Tests and estimates that few patients allow."""
