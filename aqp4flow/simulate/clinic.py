@@ -53,14 +53,12 @@ COURSES = {
 }
 
 
-def watched(patient: Patient) -> int:
-    """Days in the year from the first dose, by the calendar; the year before is given as many."""
-    return (patient.start.replace(year=patient.start.year + 1) - patient.start).days
-
-
 def events_of(patient: Patient, seed: int) -> tuple[ClinicalEvent, ...]:
-    """All that the clinical table says of the patient, in order of time; months count from the first dose."""
-    course, year = COURSES[patient.number], watched(patient)
+    """All that the clinical table says of the patient, in order of time; months count from the first dose.
+
+    The patient is watched for the year from the first dose, by the calendar, and for as many days before it.
+    """
+    course, year = COURSES[patient.number], patient.watched
     events = [_event(patient, -year, ClinicalKind.OBSERVATION_START)]
     scores = (
         (ClinicalKind.EDSS, course.edss),
@@ -91,7 +89,7 @@ def truth_rows() -> list[tuple[str | float, ...]]:
     """Rows of truth/clinical.csv: a patient each, as planted."""
     return [
         (
-            *(patient.name, course.relapses_before, course.relapses_after, watched(patient), watched(patient)),
+            *(patient.name, course.relapses_before, course.relapses_after, patient.watched, patient.watched),
             *(*course.edss, *course.pain, *course.fatigue),
         )
         for patient, course in ((patient, COURSES[patient.number]) for patient in PATIENTS)
@@ -110,15 +108,15 @@ def _written(event: ClinicalEvent) -> str:
 
 
 def _scored_days(patient: Patient, seed: int) -> list[int]:
-    """Days of the visits at SCORED; the last at the latest on the last day watched."""
+    """Days of the visits at SCORED."""
     visits = visits_of(patient, seed)
     dates = [date.fromisoformat(visits[MONTHS.index(month)].collected) for month in SCORED]
-    return [min((when - patient.start).days, watched(patient)) for when in dates]
+    return [(when - patient.start).days for when in dates]
 
 
 def _relapse_days(patient: Patient, seed: int) -> list[int]:
     """Days of relapses before and after the first dose, drawn again while one is not over when scores are taken."""
-    course, year = COURSES[patient.number], watched(patient)
+    course, year = COURSES[patient.number], patient.watched
     rng, scored = stream(seed, Subject.RELAPSES, patient.number), _scored_days(patient, seed)
     first = round(course.relapsing_from * _DAYS_PER_MONTH)
     while True:
