@@ -251,6 +251,14 @@ def test_names_do_not_cover_each_other(n: int) -> None:
     assert not any(a.y0 < b.y1 - 1 and b.y0 < a.y1 - 1 for a, b in combinations(boxes, 2))
 
 
+def test_names_move_no_further_than_they_must() -> None:
+    """By hand: two at one place part half a gap each; one far off stays; at the edge they move inwards."""
+    assert figure4._apart([5.0, 5.0, 9.0], 1.0, 0.0, 10.0) == [4.5, 5.5, 9.0]
+    assert figure4._apart([0.0, 0.0, 0.0], 1.0, 0.0, 10.0) == [0.0, 1.0, 2.0]
+    assert figure4._apart([10.0, 10.0], 1.0, 0.0, 10.0) == [9.0, 10.0]
+    assert figure4._apart([3.0], 1.0, 0.0, 10.0) == [3.0]
+
+
 # --- what is printed ----------------------------------------------------------------------------------
 
 
@@ -342,6 +350,9 @@ def test_nothing_reaches_beyond_the_figure(n: int) -> None:
         made = [figure1.draw(result, EN), figure2.sheets(result, EN)[-1], figure3.draw(result, EN)]
         made.append(figure4.draw(result, EN))
         for figure, _, _ in made:
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+            figure.set_dpi(150)  # as PNG is written
             figure.draw_without_rendering()
             box = figure.get_tightbbox()
             width, height = figure.get_size_inches()

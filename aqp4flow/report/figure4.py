@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from aqp4flow.model import NAN, Bound, ClinicalEvent, ClinicalKind, Statistic, Titer
@@ -158,8 +159,8 @@ def _names(axes: Axes, by_patient: dict[str, list[Seen]], middle: Sequence[Middl
     gap = min(0.05, 1 / max(1, len(ends))) * (high - low)
     left, right = axes.get_xlim()
     ends.sort(key=lambda end: end[2])
-    for (name, month, value, colour), place in zip(ends, _apart([math.log2(e[2]) for e in ends], gap, high),
-                                                   strict=True):  # fmt: skip
+    places = _apart([math.log2(value) for _, _, value, _ in ends], gap, low + gap / 2, high - gap / 2)
+    for (name, month, value, colour), place in zip(ends, places, strict=True):
         axes.annotate(
             name, (month, value), (right + 0.01 * (right - left), 2.0**place), color="#222222", fontsize=8,
             va="center",
@@ -168,15 +169,18 @@ def _names(axes: Axes, by_patient: dict[str, list[Seen]], middle: Sequence[Middl
         )  # fmt: skip
 
 
-def _apart(places: Sequence[float], gap: float, top: float) -> list[float]:
-    """Rising places moved up, and down again from the top, until none is nearer than the gap to the next."""
-    moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + gap) if moved else place)
-    for number in range(len(moved) - 1, -1, -1):
-        above = moved[number + 1] - gap if number + 1 < len(moved) else top - 0.3 * gap
-        moved[number] = min(moved[number], above)
-    return moved
+def _apart(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Rising places moved until each is a gap above the last, as little as may be, between the ends if they fit."""
+
+    def upwards(start: float, wanted: Iterable[float]) -> list[float]:
+        moved = accumulate(wanted, lambda last, place: max(place, last + gap), initial=start - gap)
+        return list(moved)[1:]
+
+    def downwards(start: float, wanted: Sequence[float]) -> list[float]:
+        return [-place for place in upwards(-start, [-place for place in reversed(wanted)])][::-1]
+
+    up, down = upwards(-math.inf, places), downwards(math.inf, places)
+    return downwards(high, upwards(low, [(a + b) / 2 for a, b in zip(up, down, strict=True)]))
 
 
 def _counts(axes: Axes, middle: Sequence[Middle]) -> list[Point]:
