@@ -295,6 +295,16 @@ def test_it_is_not_biased_where_values_put_in_place_of_bounds_are() -> None:
     assert mean["limit"] > 0.6
 
 
+def test_the_top_does_not_depend_on_a_start_without_variance_between_patients() -> None:
+    """Where the patients' SD is 0 the likelihood is level in it, be it the top or not."""
+    problem = censored._problem(cohort(drawn()), tuple(range(5)))
+    level = problem.start.copy()
+    level[-1] = 0.0
+    one, other = (censored._maximum(problem, start, None) for start in (problem.start, level))
+    assert one.height == pytest.approx(other.height, abs=1e-8)
+    assert one.theta == pytest.approx(other.theta, abs=1e-5)
+
+
 # --- the bootstrap ----------------------------------------------------------------------------------
 
 
@@ -351,6 +361,24 @@ def test_a_median_that_bounds_can_move_is_none() -> None:
     assert "between -3 and -2.5" in between.note
     unknown = folds_of([-5, -4, -3, -2.5, -2, -1, 0], [-1, -1, -1, -1, 1, 1, 1])
     assert math.isnan(unknown.effect.value)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "low", "high"),
+    [
+        (0, -1, -math.inf, -3),
+        (0, 1, -3, math.inf),
+        (1, 0, -math.inf, -3),
+        (-1, 0, -3, math.inf),
+        (1, -1, -math.inf, -3),
+        (-1, 1, -3, math.inf),
+        (-1, -1, -math.inf, math.inf),
+        (1, 1, -math.inf, math.inf),
+    ],
+)
+def test_what_two_bounds_say_of_a_fold(then: int, now: int, low: float, high: float) -> None:
+    least, most = bootstrap._folds(cohort(np.array([[8.0, 5.0]]), np.array([[then, now]])), 1)
+    assert (least[0], most[0]) == (low, high)
 
 
 def test_four_patients_get_no_limits() -> None:

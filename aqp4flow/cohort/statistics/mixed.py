@@ -154,7 +154,7 @@ def _polished(model: Model, start: Values) -> Fit | None:
 def _stepped(model: Model, variances: Values, step: Values) -> Values:
     """The step, halved until the covariance is one; LinAlgError where no step is."""
     for half in range(30):
-        tried = variances + step * 0.5 ** float(half)
+        tried: Values = variances + step * math.ldexp(1.0, -half)
         if tried[-1] > 0 and np.linalg.eigvalsh(_covariance(model, tried))[0] > 1e-9 * tried[-1]:
             return tried
     raise np.linalg.LinAlgError("no step")
