@@ -64,6 +64,16 @@ class Row:
         return SheetError(f"{self.where}: row {self.number}", what, hint)
 
 
+def by_row(problems: Iterable[SheetError]) -> list[SheetError]:
+    """Problems of one table from its top to its bottom, those of the whole table first."""
+
+    def number(problem: SheetError) -> int:
+        match = re.search(r": row (\d+)$", problem.where)
+        return int(match[1]) if match else 0
+
+    return sorted(problems, key=number)
+
+
 def find_table(folder: Path, stem: str) -> Path | None:
     """`stem.csv` or `stem.xlsx` in a folder; raises SheetError when both are there."""
     found = [folder / f"{stem}{ending}" for ending in (".csv", ".xlsx") if (folder / f"{stem}{ending}").is_file()]

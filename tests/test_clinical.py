@@ -156,7 +156,7 @@ def test_rows_that_contradict_each_other_are_refused_with_both_rows(tmp_path: Pa
         ",01/04/2026,pain,12",  # three at once
     )
     said = [problem.splitlines()[0] for problem in problems]
-    assert sorted(said) == sorted(
+    assert said == (  # from the top to the bottom
         [
             "clinical.csv: row 3: patient 'P' has a second observation-start: the first is row 2",
             "clinical.csv: row 4: the observation of patient 'P' ends on 2025-12-31, not after its start in row 2 (2026-01-01)",  # noqa: E501

@@ -64,6 +64,7 @@ def test_tables_in_order_say_nothing() -> None:
         ("A.7", "A7"),
         ("1-11", "1_11"),
         ("太郎 3", "太郎3"),
+        ("PT01", "PT\u200b01"),  # a character without width, as copied from a web page
     ],
 )
 def test_names_that_people_write_in_several_ways_have_one_key(one: str, other: str) -> None:
@@ -351,6 +352,7 @@ def test_a_broken_study_says_everything_at_once_with_rows(plate: Path, call) -> 
         "PT04,2025-05-03,relapse,",
         "PT04,26/4/1,relaps,",
         "PT04,2025-01-01,observation-end,",
+        "PT01,2026-04-01,edss,4",  # whose baseline may be in a row that cannot be read: nothing is wrong here
     ]
     (study / "clinical.csv").write_text("\n".join(clinical))
     done = call("check", study)
