@@ -107,10 +107,10 @@ def test_limits_that_hold_counting_only_are_flagged_and_a_declared_cv_is_told() 
 
 
 def titrated(scenario: Scenario):
-    from aqp4flow.accuracy.readinglevel import _wells
+    from aqp4flow.accuracy.readinglevel import measured
 
     plate = read_plates(scenario, 1, 3, median_ranks, frey_factor)[0]
-    return titrate_plate(_wells(plate, definition(scenario)), curves=False)
+    return titrate_plate(measured("R", plate.readings, definition(scenario)), curves=False)
 
 
 # --- what is planted --------------------------------------------------------------------------------------
