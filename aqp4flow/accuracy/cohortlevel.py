@@ -1,0 +1,123 @@
+"""Studies of seven patients through plates, trajectories and tests, held against what was planted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aqp4flow.accuracy.cohorttests import TestVerdict, tests
+from aqp4flow.accuracy.readinglevel import definition, measured
+from aqp4flow.accuracy.verdicts import Verdict, bounded_verdict
+from aqp4flow.cohort.statistics.outcomes import EXACT, Outcome, reactivity
+from aqp4flow.cytometry.measure import median_ranks
+from aqp4flow.model import Bound, Change, Titer, TrajectoryPoint, Values
+from aqp4flow.pipeline import finish, titrate_plate
+from aqp4flow.simulate.cohortplates import SCHEDULE, Cohort, Plan, cohort_plates, planted_cohort
+from aqp4flow.simulate.scenario import PLAIN
+
+LAST = len(SCHEDULE) - 1
+
+
+@dataclass(frozen=True)
+class CallVerdict:
+    """One later visit: what its fold was called, and the true log2 change."""
+
+    cell: str
+    called: Change
+    true: float
+
+
+@dataclass(frozen=True)
+class BiasVerdict:
+    """The group's mean change at the last visit by one estimator: log2 error; whether its limits, if any, held."""
+
+    cell: str
+    estimator: str
+    error: float
+    held: bool | None = None
+
+
+@dataclass(frozen=True)
+class CohortVerdicts:
+    """All that one cohort tells."""
+
+    cell: str
+    folds: tuple[Verdict, ...]
+    calls: tuple[CallVerdict, ...]
+    tests: tuple[TestVerdict, ...]
+    biases: tuple[BiasVerdict, ...]
+    bounded_last: int
+
+
+def study_verdicts(plan: Plan, number: int, seed: int) -> list[CohortVerdicts]:
+    """Study `number` of a plan, measured like any other; one item an arm."""
+    assay = definition(PLAIN)
+    cohorts = tuple(planted_cohort(arm, number, seed) for arm in plan.arms)
+    plates = cohort_plates(plan, cohorts, (number, seed), PLAIN, median_ranks)
+    wells = [measured(plate.name, plate.readings, assay) for plate in plates]
+    titers = [titrate_plate(plate, curves=False) for plate in wells]
+    result = finish(assay, wells, titers, [visit for cohort in cohorts for visit in cohort.visits])
+    points = [_on_schedule(point) for point in result.trajectories]
+    return [_judge(plan, cohort, points) for cohort in cohorts]
+
+
+def _on_schedule(point: TrajectoryPoint) -> TrajectoryPoint:
+    return replace(point, timepoint=point.visit.visit, value=point.value or point.titer)
+
+
+def _judge(plan: Plan, cohort: Cohort, points: Sequence[TrajectoryPoint]) -> CohortVerdicts:
+    cell = f"{cohort.arm.name}, {plan.layout}"
+    truth = cohort.folds
+    points = [point for point in points if point.visit.serum in truth]
+    later = [point for point in points if not point.visit.baseline]
+    outcome = reactivity(points, SCHEDULE)
+    found = tests(cell, outcome, cohort.followed)
+    return CohortVerdicts(
+        cell,
+        tuple(_fold(cell, point, truth[point.visit.serum]) for point in later if point.fold is not None),
+        tuple(CallVerdict(cell, point.change, math.log2(truth[point.visit.serum])) for point in later),
+        found,
+        tuple(_biases(cell, cohort, outcome, found)),
+        int(np.count_nonzero(outcome.signs[:, LAST])),
+    )
+
+
+def _fold(cell: str, point: TrajectoryPoint, true: float) -> Verdict:
+    """Apart from each other: folds between visits on one plate, and on two."""
+    assert point.fold is not None
+    quantity = "fold-two-plates" if "other-plate-than-baseline" in point.flags else "fold"
+    return bounded_verdict(cell, quantity, point.fold, true)
+
+
+# --- the group's mean change ------------------------------------------------------------------------------
+
+
+def _biases(cell: str, cohort: Cohort, outcome: Outcome, found: Sequence[TestVerdict]) -> list[BiasVerdict]:
+    """Estimates of the mean change at the last visit less the planted mean of the same seven patients."""
+    true = float(cohort.changes[:, LAST].mean())
+    biases = [
+        BiasVerdict(cell, "half of the limit", half_limit(outcome) - true),
+        BiasVerdict(cell, "complete cases", complete_cases(outcome) - true),
+    ]
+    for one in found:
+        if one.contrast == SCHEDULE[LAST].name and one.effect is not None and one.effect.known:
+            low, high = (end if not math.isnan(end) else side * math.inf for end, side in
+                         ((one.effect.low, -1), (one.effect.high, 1)))  # fmt: skip
+            biases.append(BiasVerdict(cell, one.test, one.effect.value - true, low <= true <= high))
+    return biases
+
+
+def half_limit(outcome: Outcome) -> float:
+    """What many do: half of the limit stands for a `<`, and the mean of the differences is taken (log2)."""
+    values = outcome.values - np.where(outcome.signs < EXACT, 1.0, 0.0)
+    return float(np.nanmean(values[:, LAST] - values[:, 0]))
+
+
+def complete_cases(outcome: Outcome) -> float:
+    """What others do: patients with a bound at either visit are left out; NaN where none is left."""
+    whole: Values = np.where(outcome.signs == EXACT, outcome.values, np.nan)
+    changes = whole[:, LAST] - whole[:, 0]
+    return float(np.nanmean(changes)) if not np.isnan(changes).all() else math.nan
