@@ -322,6 +322,10 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
         texts["beads.csv"] = tables.to_csv(tables.beads_table(beads))
     if result.trajectories:
         texts["trajectories.csv"] = tables.to_csv(tables.trajectories_table(result.trajectories))
+    if result.statistics:
+        texts["statistics.csv"] = tables.to_csv(tables.statistics_table(result.statistics))
+    if result.summaries:
+        texts["summaries.csv"] = tables.to_csv(tables.summaries_table(result.summaries))
     return texts
 
 

@@ -22,6 +22,8 @@ from aqp4flow.model import (
     Reading,
     Repair,
     Spillover,
+    Statistic,
+    Summary,
     Titer,
     Titration,
     TrajectoryPoint,
@@ -234,6 +236,40 @@ def _trajectory_row(point: TrajectoryPoint) -> list[Cell]:
         visit.patient, visit.visit, visit.serum, visit.collected, visit.month, joined(point.plates),
         "yes" if visit.baseline else "", *shifts, *_titer(point.titer), row.status.value if row else None,
         point.quantity, *_titer(point.fold), joined(point.flags), joined(point.notes), *_titer(point.units),
+    ]  # fmt: skip
+
+
+STATISTICS = (
+    "figure", "outcome", "contrast", "test", "exact", "n", "statistic", "p", "p_adjusted", "p_attainable",
+    "effect", "effect_low", "effect_high", "unit", "primary", "note",
+)  # fmt: skip
+
+
+def statistics_table(rows: Sequence[Statistic]) -> Table:
+    """One row a test or estimate of one contrast of one outcome."""
+    return STATISTICS, [
+        [
+            s.figure, s.outcome, s.contrast, s.test, s.exact, s.n, s.statistic, s.p, s.p_adjusted, s.attainable,
+            *_limits(s.effect), s.unit, "yes" if s.primary else "", s.note,
+        ]
+        for s in rows
+    ]  # fmt: skip
+
+
+SUMMARIES = (
+    "figure", "outcome", "timepoint", "n", "mean", "sd", "sem", "median", "median_bound", "q1", "q3",
+    "bounded", "scale",
+)  # fmt: skip
+
+
+def summaries_table(rows: Sequence[Summary]) -> Table:
+    """One row an outcome and time point; on scale log2 the mean is geometric, SD and SEM are of log2 values."""
+    return SUMMARIES, [
+        [
+            s.figure, s.outcome, s.timepoint, s.n, s.mean, s.sd, s.sem, s.median,
+            s.bound.value if not math.isnan(s.median) else None, s.q1, s.q3, s.bounded, "log2" if s.log2 else "linear",
+        ]
+        for s in rows
     ]  # fmt: skip
 
 

@@ -414,6 +414,17 @@ class StatisticsSettings(_Table):
     primary_timepoint: str = ""
     draws: Annotated[int, Field(ge=200, le=1_000_000)] = 2000
 
+    @model_validator(mode="after")
+    def _primary_is_whole(self) -> StatisticsSettings:
+        if self.primary_timepoint and not self.primary_outcome:
+            raise ValueError(f"primary_timepoint {self.primary_timepoint!r} needs primary_outcome: 'reactivity', ...")
+        if self.primary_outcome not in ("", "relapses") and not self.primary_timepoint:
+            raise ValueError(
+                f"primary_outcome {self.primary_outcome!r} needs primary_timepoint: the visit's label that is compared "
+                "with the baseline, as 'M12'"
+            )
+        return self
+
 
 class FiguresSettings(_Table):
     """[figures]: the language of labels in Figures 1 to 4."""
