@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,12 +13,13 @@ from aqp4flow.accuracy.readinglevel import definition, measured
 from aqp4flow.accuracy.verdicts import Verdict, bounded_verdict
 from aqp4flow.cohort.statistics.outcomes import EXACT, Outcome, reactivity
 from aqp4flow.cytometry.measure import median_ranks
-from aqp4flow.model import Bound, Change, Titer, TrajectoryPoint, Values
+from aqp4flow.model import Bound, Change, TrajectoryPoint, Values
 from aqp4flow.pipeline import finish, titrate_plate
-from aqp4flow.simulate.cohortplates import SCHEDULE, Cohort, Plan, cohort_plates, planted_cohort
+from aqp4flow.simulate.cohortplates import SCHEDULE, Cohort, Course, Plan, cohort_plates, planted_cohort
 from aqp4flow.simulate.scenario import PLAIN
 
 LAST = len(SCHEDULE) - 1
+FOLD_ONE, FOLD_TWO, BOUNDED = "fold-one-plate", "fold-two-plates", "-bounded"
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class BiasVerdict:
 
 @dataclass(frozen=True)
 class CohortVerdicts:
-    """All that one cohort tells."""
+    """All that one cohort tells. `null`: no patient changes."""
 
     cell: str
+    null: bool
     folds: tuple[Verdict, ...]
     calls: tuple[CallVerdict, ...]
     tests: tuple[TestVerdict, ...]
@@ -77,7 +79,8 @@ def _judge(plan: Plan, cohort: Cohort, points: Sequence[TrajectoryPoint]) -> Coh
     found = tests(cell, outcome, cohort.followed)
     return CohortVerdicts(
         cell,
-        tuple(_fold(cell, point, truth[point.visit.serum]) for point in later if point.fold is not None),
+        cohort.arm.course is Course.NULL,
+        tuple(_folds(cell, points, truth)),
         tuple(CallVerdict(cell, point.change, math.log2(truth[point.visit.serum])) for point in later),
         found,
         tuple(_biases(cell, cohort, outcome, found)),
@@ -85,11 +88,15 @@ def _judge(plan: Plan, cohort: Cohort, points: Sequence[TrajectoryPoint]) -> Coh
     )
 
 
-def _fold(cell: str, point: TrajectoryPoint, true: float) -> Verdict:
-    """Apart from each other: folds between visits on one plate, and on two."""
-    assert point.fold is not None
-    quantity = "fold-two-plates" if "other-plate-than-baseline" in point.flags else "fold"
-    return bounded_verdict(cell, quantity, point.fold, true)
+def _folds(cell: str, points: Sequence[TrajectoryPoint], truth: Mapping[str, float]) -> Iterator[Verdict]:
+    """Apart from each other: folds between visits on one plate and on two, and those known only as bounds."""
+    baselines = {point.visit.patient: point.plates for point in points if point.visit.baseline}
+    for point in points:
+        if point.fold is None or point.visit.baseline:
+            continue
+        same = point.plates == baselines[point.visit.patient]
+        quantity = (FOLD_ONE if same else FOLD_TWO) + ("" if point.fold.bound is Bound.EXACT else BOUNDED)
+        yield bounded_verdict(cell, quantity, point.fold, truth[point.visit.serum])
 
 
 # --- the group's mean change ------------------------------------------------------------------------------

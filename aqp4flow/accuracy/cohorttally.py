@@ -7,19 +7,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aqp4flow.accuracy.cohortlevel import CohortVerdicts
+from aqp4flow.accuracy.cohortlevel import BOUNDED, FOLD_ONE, FOLD_TWO, CohortVerdicts
 from aqp4flow.accuracy.tally import Coverage, coverage, coverage_percent, share_limits
 from aqp4flow.model import Change
 from aqp4flow.tables import Cell, Table
 
 COHORTS = "cohorts"
-FOLDS = {"fold": "one plate", "fold-two-plates": "two plates"}
+FOLDS = {
+    FOLD_ONE: "one plate",
+    FOLD_ONE + BOUNDED: "one plate, `<` `>`",
+    FOLD_TWO: "two plates",
+    FOLD_TWO + BOUNDED: "two plates, `<` `>`",
+}
 _SIZES = ((0.0, "less than 2"), (1.0, "2 to 4"), (2.0, "4 or more"))  # log2 of the true change, and its name
 
 CALLS = ("cell", "true_fold", "n", "right", "wrong", "no_change", "unknown")
-TESTS = ("cell", "test", "contrast", "n", "not_possible", "rejected", "percent", "low", "high")
+TESTS = ("cell", "test", "contrast", "change_planted", "n", "not_possible", "rejected", "percent", "low", "high")
 BIAS = ("cell", "estimator", "n", "mean_error", "se", "sd", "held_percent")
 
+LEVEL_PERCENT = 5.0
 ByCell = dict[str, list[CohortVerdicts]]
 
 
@@ -74,7 +80,8 @@ def test_table(cells: ByCell) -> Table:
             n = sum(possible for possible, _ in results)
             k = sum(rejects for _, rejects in results)
             share = 100 * k / n if n else math.nan
-            rows.append([cell, name, contrast, n, len(results) - n, k, share, *share_limits(k, n)])
+            planted = "no" if cohorts[0].null else "yes"
+            rows.append([cell, name, contrast, planted, n, len(results) - n, k, share, *share_limits(k, n)])
     return TESTS, rows
 
 
@@ -101,11 +108,15 @@ def bias_table(cells: ByCell) -> Table:
 
 def fold_markdown(found: Sequence[Coverage]) -> str:
     """A row a cell and kind of fold."""
-    lines = ["| cell | visits on | folds held | n | truth below | above | `<` `>` | factor |", "|---|---|" + "---:|" * 6]
+    lines = ["| cell | visits on | percent held | n | truth below | above | factor |", "|---|---|" + "---:|" * 5]
     for c in found:
-        numbers = f"{coverage_percent(c)} | {c.n} | {c.below} | {c.above} | {c.bounded} | {c.width:.2f}"
+        numbers = f"{coverage_percent(c)} | {c.n} | {c.below} | {c.above} | {_factor(c)}"
         lines.append(f"| {c.cell} | {FOLDS[c.quantity]} | {numbers} |")
     return "\n".join(lines) + "\n"
+
+
+def _factor(c: Coverage) -> str:
+    return "" if math.isnan(c.width) else f"{c.width:.2f}"
 
 
 def change_markdown(table: Table) -> str:
@@ -118,13 +129,14 @@ def change_markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_markdown(table: Table) -> str:
-    """A row a cell, test and contrast; bold where the level lies outside the limits, above it."""
+def test_markdown(table: Table, true: bool) -> str:
+    """A row a cell, test and contrast, where changes are planted or where none are; bold where 5 % is exceeded."""
     lines = ["| cell | test | contrast | n | not possible | p at most 5 %, percent |", "|---|---|---|" + "---:|" * 3]
-    for cell, name, contrast, n, no, _, share, low, high in table[1]:
-        words = f"{float(share or 0):.1f} ({float(low or 0):.1f}-{float(high or 0):.1f})" if n else ""
-        words = f"**{words}**" if n and float(low or 0) > 5 else words
-        lines.append(f"| {cell} | {name} | {contrast} | {n} | {no} | {words} |")
+    for cell, name, contrast, planted, n, no, _, share, low, high in table[1]:
+        if (planted == "yes") is true:
+            words = f"{float(share or 0):.1f} ({float(low or 0):.1f}-{float(high or 0):.1f})" if n else ""
+            words = f"**{words}**" if n and not true and float(low or 0) > LEVEL_PERCENT else words
+            lines.append(f"| {cell} | {name} | {contrast} | {n} | {no} | {words} |")
     return "\n".join(lines) + "\n"
 
 

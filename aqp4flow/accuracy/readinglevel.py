@@ -43,8 +43,11 @@ def reading_verdicts(scenario: Scenario, plates: int, seed: int) -> list[Verdict
     """Make plates of a scenario and judge them."""
     assay = definition(scenario)
     made = read_plates(scenario, plates, seed, median_ranks, frey_factor)
-    plates = [(plate.planted, measured(plate.planted.name, plate.readings, assay)) for plate in made]
-    return [judge(scenario.name, planted, titrate_plate(wells, curves=False), seed) for planted, wells in plates]
+    wells = [measured(plate.planted.name, plate.readings, assay) for plate in made]
+    return [
+        judge(scenario.name, plate.planted, titrate_plate(one, curves=False), seed)
+        for plate, one in zip(made, wells, strict=True)
+    ]
 
 
 def measured(name: str, read: Sequence[Reading], assay: Assay) -> PlateWells:

@@ -66,6 +66,17 @@ class Plan:
     day: float = 0.20
 
 
+_DECLINES = Arm("declines", Course.PLANTED)
+_NOTHING = Arm("no change", Course.NULL, noise=0.3)
+_WEAK = Arm("no change, weak sera", Course.NULL, noise=0.3, strength=0.008)
+_LAW = Arm("falls by one law", Course.LAW, strength=0.05)
+PLANS = (
+    Plan(Layout.ONE, (_DECLINES, _NOTHING, _WEAK, _LAW)),
+    Plan(Layout.CROSSED, (_DECLINES, _NOTHING)),
+    Plan(Layout.TIME, (_NOTHING,)),
+)
+
+
 @dataclass(frozen=True)
 class Cohort:
     """One arm as planted: log2 `concentrations` (patients, visits), the visits in that order, and relapses."""
@@ -133,7 +144,9 @@ def _concentrations(rng: np.random.Generator, arm: Arm, sera: list[tuple[Serum, 
 
 
 def _followed(rng: np.random.Generator, arm: Arm) -> tuple[Followed, ...]:
-    """Relapses at one rate before and after: what a test of rates should not find."""
+    """Relapses at one rate before and after, where nothing changes: what a test of rates should not find."""
+    if arm.course is not Course.NULL:
+        return ()
     counts = rng.poisson(_RELAPSES * _YEARS, (len(PATIENTS), 2))
     return tuple(
         Followed(f"{arm.name}-{patient.name}", patient.start.isoformat(), int(before), _YEARS, int(after), _YEARS)

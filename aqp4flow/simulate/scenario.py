@@ -199,20 +199,24 @@ _VARIED: tuple[Scenario, ...] = (
 
 @dataclass(frozen=True)
 class Grid:
-    """Scenarios, and how many plates of each are made at either level; `calls`: plates for negatives and weak sera."""
+    """Scenarios, and how many plates of each are made at either level; `calls`: plates for negatives and weak sera;
+    `cohorts`: how many studies of seven patients in each layout.
+    """
 
     name: str
     scenarios: tuple[Scenario, ...]
     reading_plates: int
     event_plates: int
     calls: int
+    cohorts: int = 0
 
 
 GRIDS = {
     grid.name: grid
     for grid in (
-        Grid("tiny", (PLAIN, replace(_VARIED[3], events=600)), 6, 1, 1),
+        Grid("tiny", (PLAIN, replace(_VARIED[3], events=600)), 6, 1, 1, 2),
         Grid("readings", _VARIED, 250, 0, 0),
         Grid("standard", _VARIED, 250, 4, 12),
+        Grid("cohort", (), 0, 0, 0, 500),
     )
 }
