@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aqp4flow.accuracy.cohorttests import TestVerdict, tests
+from aqp4flow.accuracy.cohorttests import Spoken, default_tests
 from aqp4flow.accuracy.readinglevel import definition, measured
 from aqp4flow.accuracy.verdicts import Verdict, bounded_verdict
 from aqp4flow.cohort.statistics.outcomes import EXACT, Outcome, reactivity
@@ -49,7 +49,7 @@ class CohortVerdicts:
     null: bool
     folds: tuple[Verdict, ...]
     calls: tuple[CallVerdict, ...]
-    tests: tuple[TestVerdict, ...]
+    tests: tuple[Spoken, ...]
     biases: tuple[BiasVerdict, ...]
     bounded_last: int
 
@@ -76,7 +76,7 @@ def _judge(plan: Plan, cohort: Cohort, points: Sequence[TrajectoryPoint]) -> Coh
     points = [point for point in points if point.visit.serum in truth]
     later = [point for point in points if not point.visit.baseline]
     outcome = reactivity(points, SCHEDULE)
-    found = tests(cell, outcome, cohort.followed)
+    found = default_tests(cell, outcome, cohort.followed)
     return CohortVerdicts(
         cell,
         cohort.arm.course is Course.NULL,
@@ -102,7 +102,7 @@ def _folds(cell: str, points: Sequence[TrajectoryPoint], truth: Mapping[str, flo
 # --- the group's mean change ------------------------------------------------------------------------------
 
 
-def _biases(cell: str, cohort: Cohort, outcome: Outcome, found: Sequence[TestVerdict]) -> list[BiasVerdict]:
+def _biases(cell: str, cohort: Cohort, outcome: Outcome, found: Sequence[Spoken]) -> list[BiasVerdict]:
     """Estimates of the mean change at the last visit less the planted mean of the same seven patients."""
     true = float(cohort.changes[:, LAST].mean())
     biases = [
@@ -120,11 +120,11 @@ def _biases(cell: str, cohort: Cohort, outcome: Outcome, found: Sequence[TestVer
 def half_limit(outcome: Outcome) -> float:
     """What many do: half of the limit stands for a `<`, and the mean of the differences is taken (log2)."""
     values = outcome.values - np.where(outcome.signs < EXACT, 1.0, 0.0)
-    return float(np.nanmean(values[:, LAST] - values[:, 0]))
+    return float(np.nanmean(values[:, -1] - values[:, 0]))
 
 
 def complete_cases(outcome: Outcome) -> float:
     """What others do: patients with a bound at either visit are left out; NaN where none is left."""
     whole: Values = np.where(outcome.signs == EXACT, outcome.values, np.nan)
-    changes = whole[:, LAST] - whole[:, 0]
+    changes = whole[:, -1] - whole[:, 0]
     return float(np.nanmean(changes)) if not np.isnan(changes).all() else math.nan

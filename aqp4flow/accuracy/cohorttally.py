@@ -21,7 +21,7 @@ FOLDS = {
 }
 _SIZES = ((0.0, "less than 2"), (1.0, "2 to 4"), (2.0, "4 or more"))  # log2 of the true change, and its name
 
-CALLS = ("cell", "true_fold", "n", "right", "wrong", "no_change", "unknown")
+CHANGES = ("cell", "true_fold", "n", "right", "wrong", "no_change", "unknown")
 TESTS = ("cell", "test", "contrast", "change_planted", "n", "not_possible", "rejected", "percent", "low", "high")
 BIAS = ("cell", "estimator", "n", "mean_error", "se", "sd", "held_percent")
 
@@ -56,8 +56,8 @@ def change_table(cells: ByCell) -> Table:
             here = [call for call in calls if least <= abs(call.true) < top]
             if here:
                 called = [_called(call.called, call.true) for call in here]
-                rows.append([cell, name, len(here), *(called.count(word) for word in CALLS[3:])])
-    return CALLS, rows
+                rows.append([cell, name, len(here), *(called.count(word) for word in CHANGES[3:])])
+    return CHANGES, rows
 
 
 def _called(change: Change, true: float) -> str:
@@ -68,7 +68,7 @@ def _called(change: Change, true: float) -> str:
     return "right" if (change is Change.ROSE) == (true > 0) else "wrong"
 
 
-def test_table(cells: ByCell) -> Table:
+def tests_table(cells: ByCell) -> Table:
     """A row a cell, test and contrast: how often p was at most 5 %, with Wilson's limits."""
     rows: list[list[Cell]] = []
     for cell, cohorts in cells.items():
@@ -129,7 +129,7 @@ def change_markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_markdown(table: Table, true: bool) -> str:
+def tests_markdown(table: Table, true: bool) -> str:
     """A row a cell, test and contrast, where changes are planted or where none are; bold where 5 % is exceeded."""
     lines = ["| cell | test | contrast | n | not possible | p at most 5 %, percent |", "|---|---|---|" + "---:|" * 3]
     for cell, name, contrast, planted, n, no, _, share, low, high in table[1]:

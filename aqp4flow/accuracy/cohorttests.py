@@ -20,7 +20,7 @@ ANY = "any visit"
 
 
 @dataclass(frozen=True)
-class TestVerdict:
+class Spoken:
     """One test of one contrast: whether it speaks at the level, and its effect."""
 
     cell: str
@@ -31,16 +31,16 @@ class TestVerdict:
     effect: Estimate | None = None
 
 
-def tests(cell: str, outcome: Outcome, followed: Sequence[Followed]) -> tuple[TestVerdict, ...]:
+def default_tests(cell: str, outcome: Outcome, followed: Sequence[Followed]) -> tuple[Spoken, ...]:
     """Every default test: of the last visit against the first, of all visits, of relapses."""
     return (*_ranks(cell, outcome), *([_rates(cell, followed)] if followed else []))
 
 
-def _verdict(cell: str, test: str, contrast: str, p: float, effect: Estimate | None = None) -> TestVerdict:
-    return TestVerdict(cell, test, contrast, not math.isnan(p), p <= LEVEL, effect)
+def _verdict(cell: str, test: str, contrast: str, p: float, effect: Estimate | None = None) -> Spoken:
+    return Spoken(cell, test, contrast, not math.isnan(p), p <= LEVEL, effect)
 
 
-def _ranks(cell: str, outcome: Outcome) -> list[TestVerdict]:
+def _ranks(cell: str, outcome: Outcome) -> list[Spoken]:
     """Signed-rank, Friedman, and Dunn's contrasts: the last by itself, and the smallest of them after Holm."""
     last = outcome.timepoints[-1]
     change = differences(outcome, len(outcome.timepoints) - 1)
@@ -57,7 +57,7 @@ def _ranks(cell: str, outcome: Outcome) -> list[TestVerdict]:
     ]
 
 
-def _rates(cell: str, followed: Sequence[Followed]) -> TestVerdict:
+def _rates(cell: str, followed: Sequence[Followed]) -> Spoken:
     """Relapses of all patients after over before."""
     before, after = sum(f.relapses_before for f in followed), sum(f.relapses_after for f in followed)
     years = sum(f.years_before for f in followed), sum(f.years_after for f in followed)

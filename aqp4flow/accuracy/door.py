@@ -148,7 +148,7 @@ def cohort_report(found: Sequence[CohortVerdicts]) -> Told:
     cells = cohorttally.by_cell(found)
     folds = cohorttally.fold_coverages(cells)
     changes, tests, bias = (
-        make(cells) for make in (cohorttally.change_table, cohorttally.test_table, cohorttally.bias_table)
+        make(cells) for make in (cohorttally.change_table, cohorttally.tests_table, cohorttally.bias_table)
     )
     texts = {
         "cohort_folds.csv": to_csv(tally.coverage_table(folds)),
@@ -159,8 +159,8 @@ def cohort_report(found: Sequence[CohortVerdicts]) -> Told:
     pages = [
         "## Folds of cohorts\n", cohorttally.fold_markdown(folds),
         "## Changes called\n", cohorttally.change_markdown(changes),
-        "## Tests where nothing changes\n", cohorttally.test_markdown(tests, true=False),
-        "## Tests where titers fall\n", cohorttally.test_markdown(tests, true=True),
+        "## Tests where nothing changes\n", cohorttally.tests_markdown(tests, true=False),
+        "## Tests where titers fall\n", cohorttally.tests_markdown(tests, true=True),
         "## The group's mean change\n", cohorttally.bias_markdown(bias),
     ]  # fmt: skip
     return texts, pages
