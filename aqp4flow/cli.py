@@ -102,9 +102,14 @@ def check(
         loaded = door.load_study(study, assay, preset)
     except InputError as first:
         problems = (first, *first.others)
+    doubts = door.doubts_of(loaded) if loaded else []
     if as_json:
         listed = [{"where": p.where, "what": p.what, "hint": p.hint} for p in problems]
-        typer.echo(json.dumps({"study": str(study), "problems": listed}, ensure_ascii=False, indent=2))
+        doubtful = [
+            {"subject": d.subject, "check": d.check, "verdict": d.verdict, "message": d.message} for d in doubts
+        ]
+        facts = {"study": str(study), "problems": listed, "doubts": doubtful}
+        typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
     for problem in problems:
         typer.echo(str(problem), err=True)
     if problems:
@@ -112,12 +117,14 @@ def check(
         raise typer.Exit(InputError.exit_code)
     if loaded and not as_json:
         wells = sum(len(plate.wells) for plate in loaded.plates)
-        visits = "no visits" if loaded.visits is None else f"{len(loaded.visits)} visits"
-        typer.echo(f"in order: {len(loaded.plates)} plate(s), {wells} wells, {visits}")
+        visits = f"{len(loaded.records.visits)} visits" if loaded.records and loaded.records.visits else "no visits"
+        clinical = len(loaded.records.clinical) if loaded.records else 0
+        events = f", {clinical} clinical rows" if clinical else ""
+        typer.echo(f"in order: {len(loaded.plates)} plate(s), {wells} wells, {visits}{events}")
         for plate in loaded.plates:
             if plate.unlisted:
                 typer.echo(f"{plate.name}: the plate map does not name {', '.join(plate.unlisted)}")
-        for doubt in door.doubts_of(loaded):
+        for doubt in doubts:
             typer.echo(f"{doubt.subject}: {doubt.message}")
 
 

@@ -201,6 +201,7 @@ class Well:
     replicate: str = ""
     dye: str = ""
     excluded: str = ""  # the reason, when a person took the well out
+    lot: str = ""  # of the reagent that the lab follows by lot: cells, secondary antibody
 
     @property
     def without_serum(self) -> bool:

@@ -22,17 +22,16 @@ from aqp4flow.model import (
     Check,
     ClinicalEvent,
     Followed,
+    PatientRecords,
     Precision,
     Reactivity,
     Reading,
-    Role,
     Statistic,
     Summary,
     TimePoint,
     Titration,
     TrajectoryPoint,
     Verdict,
-    Visit,
 )
 from aqp4flow.plate import Plate
 from aqp4flow.spill import spill_checks
@@ -40,6 +39,7 @@ from aqp4flow.wells import PlateWells
 
 if TYPE_CHECKING:
     from aqp4flow.assay.titration import Rules
+    from aqp4flow.cohort.analysis import Analysis
 
 
 @dataclass(frozen=True)
@@ -179,10 +179,11 @@ def finish(
     assay: Assay,
     plates: Sequence[PlateWells],
     titers: Sequence[PlateTiters],
-    visits: Sequence[Visit] | None,
+    records: PatientRecords | None,
     told: Sequence[Check] = (),
 ) -> StudyResult:
-    """Join titers to visits and gather every check, those `told` of the definition first."""
+    """Join titers to the patients' records and gather every check, those `told` of the definition first."""
+    from aqp4flow.cohort.linking import link_checks
     from aqp4flow.cohort.trajectory import by_serum, trajectories
 
     checks = [*told, *about_preset(assay, [plate.plate for plate in plates])]
@@ -193,24 +194,42 @@ def finish(
     checks += [check for titer in titers for check in titer.checks]
     checks += _control_charts(titers)
     points: list[TrajectoryPoint] = []
-    if visits is not None and titers:
+    wells = [well for plate in plates for well in plate.plate.wells]
+    checks += link_checks(records, wells, assay.trajectory.months)
+    known = records or PatientRecords()
+    if known.visits and titers:
         titrations = [titration for plate in titers for titration in plate.titrations]
         rows = [row for plate in titers for row in plate.rows]
         measured = by_serum(titrations, rows)
-        points = trajectories(visits, measured, assay.trajectory.quantity, assay.seed.value)
-        checks += _visit_checks(points, titrations)
+        points = trajectories(known.visits, measured, assay.trajectory.quantity, assay.seed.value)
     precision = Precision(assumed=assay.precision.rcv, min_df=assay.precision.min_df)
     if titers:
         precision, check = _precision(assay, titers)
         checks.append(check)
+    found = _analysis(assay, points, known)
     return StudyResult(
         assay=assay,
         plates=tuple(plates),
         titers=tuple(titers),
-        trajectories=tuple(points),
-        checks=tuple(checks),
+        trajectories=found.points,
+        clinical=known.clinical,
+        schedule=found.schedule,
+        followed=found.followed,
+        statistics=found.statistics,
+        summaries=found.summaries,
+        checks=(*checks, *found.checks),
         precision=precision,
     )
+
+
+def _analysis(assay: Assay, points: Sequence[TrajectoryPoint], records: PatientRecords) -> Analysis:
+    """Tests and summaries of the patients, as [statistics] settles them."""
+    from aqp4flow.cohort.analysis import analyse
+    from aqp4flow.cohort.statistics.plan import Plan
+
+    settled = assay.statistics
+    plan = Plan(settled.tests, settled.primary_outcome, settled.primary_timepoint, settled.draws, assay.seed.value)
+    return analyse(points, records, assay.trajectory.months, plan)
 
 
 def _precision(assay: Assay, titers: Sequence[PlateTiters]) -> tuple[Precision, Check]:
@@ -235,19 +254,4 @@ def _control_charts(titers: Sequence[PlateTiters]) -> list[Check]:
             past += [
                 Past(row.plate, row.serum, row.role, row.dilution, {"delta": row.delta.value}) for row in plate.rows
             ]
-    return checks
-
-
-def _visit_checks(points: Sequence[TrajectoryPoint], titrations: Sequence[Titration]) -> list[Check]:
-    checks = []
-    for point in points:
-        if not point.plates:
-            visit = point.visit
-            message = f"Serum {visit.serum} of {visit.collected} was not measured on any plate."
-            checks.append(Check("patient", visit.patient, "visit-not-measured", visit.serum, "", Verdict.WARN, message))
-    known = {point.visit.serum for point in points}
-    strangers = {t.serum: t.plate for t in titrations if t.role is Role.SAMPLE and t.serum not in known}
-    for serum, plate in strangers.items():
-        message = f"Serum {serum} is in no row of the visits: it has a titer but no patient."
-        checks.append(Check("serum", f"{plate}/{serum}", "serum-without-visit", "", "", Verdict.WARN, message))
     return checks

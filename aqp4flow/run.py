@@ -17,6 +17,8 @@ from aqp4flow import __version__, pipeline, tables
 from aqp4flow.assay.cutoffs.negatives import Past, read_history
 from aqp4flow.assay.definition import Assay, FcsSettings, overruled, read_definition
 from aqp4flow.assay.platemap import apply_overrides, read_plate_map
+from aqp4flow.cohort.clinical import read_clinical
+from aqp4flow.cohort.linking import contradictions, link_checks
 from aqp4flow.cohort.visits import read_visits
 from aqp4flow.cytometry.beadlot import read_lot
 from aqp4flow.cytometry.beads import Assigned
@@ -25,7 +27,7 @@ from aqp4flow.errors import FcsError, InputError, SheetError, raise_all
 from aqp4flow.fcs import AUTO, FcsFile, read_fcs, wells_said
 from aqp4flow.folder import fresh_folder, may_replace
 from aqp4flow.gating import GateDocument, read_gating
-from aqp4flow.model import Check, Spillover, Verdict, Visit
+from aqp4flow.model import Check, ClinicalEvent, PatientRecords, Spillover, Verdict, Visit
 from aqp4flow.pipeline import StudyResult
 from aqp4flow.plate import Plate, Setting, first_channels, settle
 from aqp4flow.sheet import find_table
@@ -57,7 +59,7 @@ class Study:
     plates: tuple[Plate, ...]
     folders: tuple[Path, ...]
     settings: tuple[Setting, ...]
-    visits: tuple[Visit, ...] | None
+    records: PatientRecords | None
     tables: tuple[Path, ...]
     told: tuple[Check, ...] = ()  # of the definition itself
 
@@ -82,17 +84,11 @@ def load_study(folder: Path, definition: Path | None = None, preset: str | None 
     plates, used = [], []
     for plate_folder in plate_folders:
         with _collected(problems):
-            plate, sheets = _load_plate(plate_folder, assay.fcs if assay else FcsSettings(), problems)
+            plate, sheets = _load_plate(plate_folder, assay, problems)
             plates.append(plate)
             used += sheets
-    visits = None
-    is_plate = plate_folders == [folder]
-    with _collected(problems):
-        visits_path = None if is_plate else find_table(folder, "visits")
-        if visits_path:
-            visits, sheet_problems = read_visits(visits_path)
-            problems += sheet_problems
-            used.append(visits_path)
+    records, sheets = (None, []) if plate_folders == [folder] else _load_records(folder, problems)
+    used += sheets
     settings = _settings(plates, assay, definition_path, problems) if assay else []
     raise_all(problems)
     assert assay is not None  # otherwise a problem was raised
@@ -103,7 +99,7 @@ def load_study(folder: Path, definition: Path | None = None, preset: str | None 
         plates=tuple(plates),
         folders=tuple(plate_folders),
         settings=tuple(settings),
-        visits=tuple(visits) if visits is not None else None,
+        records=records,
         tables=tuple(used),
         told=tuple(told),
     )
@@ -156,16 +152,42 @@ def _well_ending(suffix: str) -> bool:
     return len(suffix) == 4 and suffix[1].upper() in "ABCDEFGHIJKLMNOP" and suffix[2:].isdigit()
 
 
-def _load_plate(folder: Path, how: FcsSettings, problems: list[InputError]) -> tuple[Plate, list[Path]]:
+def _load_records(folder: Path, problems: list[InputError]) -> tuple[PatientRecords | None, list[Path]]:
+    """Visits and clinical table, each as far as it can be read, and what contradicts between them; None without any."""
+    found: dict[str, Path] = {}
+    for stem in ("visits", "clinical"):
+        with _collected(problems):
+            path = find_table(folder, stem)
+            if path is not None:
+                found[stem] = path
+    visits: list[Visit] = []
+    events: list[ClinicalEvent] = []
+    before = len(problems)
+    if "visits" in found:
+        with _collected(problems):
+            visits, wrong = read_visits(found["visits"])
+            problems += wrong
+    whole = len(problems) == before
+    if "clinical" in found:
+        with _collected(problems):
+            events, wrong = read_clinical(found["clinical"], visits if whole else None)
+            problems += wrong
+    records = PatientRecords(tuple(visits), tuple(events))
+    problems += contradictions(records, f"{folder.name}/{found['visits'].name}" if "visits" in found else "")
+    return (records if found else None), list(found.values())
+
+
+def _load_plate(folder: Path, assay: Assay | None, problems: list[InputError]) -> tuple[Plate, list[Path]]:
     files = _fcs_files(folder)
     if not files:
         raise InputError(f"{folder.name}/", "no FCS files in it", "copy the cytometer's export here")
     map_path = find_table(folder, "plate")
     if map_path is None:
         raise SheetError(f"{folder.name}/", "no plate map", "add plate.csv: well, role, serum, dilution, replicate")
-    opened = _open_all(files, how, problems)
+    opened = _open_all(files, assay.fcs if assay else FcsSettings(), problems)
     says = {name: _wells_said(name, file) for name, file in opened.items()}
-    wells, sheet_problems = read_plate_map(map_path, folder.name, says)
+    antigen = assay.assay.antigen if assay else None
+    wells, sheet_problems = read_plate_map(map_path, folder.name, says, antigen)
     problems += sheet_problems
     used = [map_path]
     overrides = find_table(folder, "overrides")
@@ -256,9 +278,14 @@ def _gates(assay: Assay, definition_path: Path, plate: Plate) -> GateDocument | 
 
 
 def doubts_of(study: Study) -> list[Check]:
-    """What can be said before the events are read, and is no problem: what departs from a preset, what it lacks."""
+    """What can be said before the events are read, and is no problem.
+
+    What departs from a preset and what it lacks, and everything odd between tables and plates.
+    """
     about = [*study.told, *pipeline.about_preset(study.assay, study.plates)]
-    return [check for check in about if check.verdict is not Verdict.PASS]
+    wells = [well for plate in study.plates for well in plate.wells]
+    linked = link_checks(study.records, wells, study.assay.trajectory.months)
+    return [check for check in about if check.verdict is not Verdict.PASS] + linked
 
 
 # --- the whole way ---------------------------------------------------------------------------------
@@ -274,7 +301,7 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
         measure_plate(plate, setting, progress) for plate, setting in zip(study.plates, study.settings, strict=True)
     ]
     titers = [] if until == "wells" else [pipeline.titrate_plate(plate) for plate in plates]
-    result = pipeline.finish(study.assay, plates, titers, study.visits, study.told)
+    result = pipeline.finish(study.assay, plates, titers, study.records, study.told)
     texts = _tables_of(result)
     with fresh_folder(out) as folder:
         for name, text in texts.items():

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aqp4flow.dates import DateRefusedError, date_of
 from aqp4flow.errors import SheetError
 
 _JAPANESE = {
@@ -37,6 +38,10 @@ _JAPANESE = {
     "チャンネル": "channel",
     "単位": "unit",
     "ロット": "lot",
+    "抗原": "antigen",
+    "日付": "date",
+    "種類": "kind",
+    "値": "value",
 }
 _YES = {"yes": True, "y": True, "true": True, "1": True, "はい": True, "○": True}
 _SEVERAL = 3  # words that a hint names at most of those that begin alike
@@ -150,8 +155,8 @@ def _xlsx_lines(path: Path) -> list[tuple[int, list[str]]]:
 def _cell_text(cell: object) -> str:
     if cell is None:
         return ""
-    if isinstance(cell, datetime.datetime):
-        return cell.date().isoformat()
+    if isinstance(cell, datetime.datetime):  # a day is midnight of it; a time of day must not be lost silently
+        return cell.date().isoformat() if cell.time() == datetime.time() else cell.isoformat(" ")
     if isinstance(cell, datetime.date):
         return cell.isoformat()
     if isinstance(cell, float) and cell.is_integer():
@@ -192,15 +197,12 @@ def as_shown(dilution: float) -> float:
 
 
 def read_date(row: Row, heading: str) -> datetime.date:
-    """An ISO date (`2026-04-01`, also with `/`); raises SheetError for anything that could be read two ways."""
-    text = plain(row[heading])
-    match = re.fullmatch(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[ T]00:00(?::00)?)?", text)
+    """The date of a cell (see `dates.date_of`); raises SheetError for anything that could be read two ways."""
     try:
-        if match:
-            return datetime.date(int(match[1]), int(match[2]), int(match[3]))
-    except ValueError:
-        pass
-    raise row.error(f"{heading} {row[heading]!r} is not a date", "write year-month-day: 2026-04-01")
+        return date_of(row[heading])
+    except DateRefusedError as refused:
+        shown = f" {row[heading]!r}" if row[heading] else ""
+        raise row.error(f"{heading}{shown} {refused.what}", refused.hint) from None
 
 
 def read_yes(row: Row, heading: str) -> bool:

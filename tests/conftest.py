@@ -17,7 +17,7 @@ from handmade import SHARED
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two plates of the simulated study, small, with the visits of their two patients."""
+    """Two plates of the simulated study, small, with the visits and clinical course of their two patients."""
     from aqp4flow.simulate import simulate_study
 
     folder = tmp_path_factory.mktemp("study")
@@ -27,9 +27,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-    visits = (folder / "visits.csv").read_text().splitlines()
-    kept = [visits[0], *(line for line in visits if line.startswith(("PT01", "PT04")))]
-    (folder / "visits.csv").write_text("\n".join(kept) + "\n")
+    for table in (folder / "visits.csv", folder / "clinical.csv"):
+        headings, *lines = table.read_text().splitlines()
+        kept = [headings, *(line for line in lines if line.startswith(("PT01", "PT04")))]
+        table.write_text("\n".join(kept) + "\n")
     return folder
 
 

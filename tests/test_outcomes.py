@@ -12,11 +12,11 @@ from aqp4flow.cohort.statistics.outcomes import (
     Outcome,
     complete,
     differences,
-    quantile,
     reactivity,
+    scores,
     summaries,
 )
-from aqp4flow.model import Bound, TimePoint, Titer, TrajectoryPoint, Visit
+from aqp4flow.model import Bound, ClinicalEvent, ClinicalKind, PatientRecords, TimePoint, Titer, TrajectoryPoint, Visit
 
 BELOW, ABOVE = -1, 1
 
@@ -30,7 +30,7 @@ def outcome(values: list[list[float]], signs: list[list[int]] | None = None, log
         tuple(f"PT{row + 1:02d}" for row in range(len(table))),
         tuple(f"M{column:02d}" for column in range(table.shape[1])),
         table,
-        np.array(signs if signs is not None else np.zeros_like(table), np.int8),
+        np.array(signs if signs is not None else np.zeros_like(table), np.int64),
         log2=log2,
     )
 
@@ -102,24 +102,11 @@ def test_bounded_values_make_no_mean_but_a_median_that_is_sure() -> None:
     assert found.bounded == 1
 
 
-@pytest.mark.parametrize(
-    ("values", "signs", "q", "bound"),
-    [
-        ([20, 40, 80], [BELOW, 0, 0], 0.5, Bound.EXACT),
-        ([20, 20, 80], [BELOW, BELOW, 0], 0.5, Bound.BELOW),
-        ([20, 40, 80], [0, 0, BELOW], 0.5, Bound.BELOW),  # the <80 may lie anywhere below
-        ([20, 40, 80], [ABOVE, 0, 0], 0.5, Bound.ABOVE),
-        ([20, 40, 80, 160], [0, BELOW, ABOVE, 0], 0.5, None),  # both middles are open, to opposite sides
-    ],
-)
-def test_a_quantile_is_a_bound_where_a_bound_could_pass_it(
-    values: list[float], signs: list[int], q: float, bound: Bound | None
-) -> None:
-    found = quantile(np.array(values, float), np.array(signs, np.int8), q)
-    assert math.isnan(found.value) if bound is None else found.bound is bound
-
-
-def test_quartiles_are_numpys() -> None:
-    values = np.array([3.0, 1.0, 4.0, 1.5, 9.0, 2.6])
-    for q in (0.25, 0.5, 0.75):
-        assert quantile(values, np.zeros(6, np.int8), q).value == pytest.approx(float(np.quantile(values, q)))
+def test_scores_stand_at_the_schedule_and_only_where_anybody_was_scored() -> None:
+    schedule = (TimePoint("M00", 0), TimePoint("M01", 1), TimePoint("M12", 12))
+    visits = (Visit("A", "A0", "2026-04-01", "M00", True, 0.0), Visit("B", "B0", "2026-04-01", "M00", True, 0.0))
+    told = [("A", "2026-03-20", 6.0, -0.4), ("A", "2027-04-02", 4.5, 12.0), ("B", "2026-04-01", 3.0, 0.0)]
+    clinical = tuple(ClinicalEvent(who, day, ClinicalKind.EDSS, value, month) for who, day, value, month in told)
+    found = scores(ClinicalKind.EDSS, PatientRecords(visits, clinical), schedule)
+    assert (found.name, found.figure, found.timepoints) == ("edss", "figure2", ("M00", "M12"))
+    np.testing.assert_array_equal(found.values, [[6.0, 4.5], [3.0, np.nan]])

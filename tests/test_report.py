@@ -7,13 +7,18 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from matplotlib.transforms import Affine2D
 
 from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.definition import Assay
 from aqp4flow.model import Bound, Role, Status, Titer, Titration, TrajectoryPoint, Visit
 from aqp4flow.pipeline import StudyResult
-from aqp4flow.report.figures import _course, _dress_figure4, _look, _scale_of_delta, _titration_panel, new_figure
+from aqp4flow.report.courses import Seen
+from aqp4flow.report.figure4 import draw_course, dress
+from aqp4flow.report.labels import Labels
+from aqp4flow.report.look import look, new_figure
 from aqp4flow.report.page import _titers, _verdict
+from aqp4flow.report.platefigure import _scale_of_delta, _titration_panel
 from test_by_hand import reading, row
 from test_series import checks, deltas, titration
 
@@ -50,7 +55,7 @@ def test_the_report_says_a_serums_status_beside_its_titer() -> None:
 
 def test_no_two_sera_of_a_plate_look_alike() -> None:
     """Colour and marker of 49 sera; those that share a colour have another line too."""
-    looks = [_look(number) for number in range(49)]
+    looks = [look(number) for number in range(49)]
     assert len({(colour, marker) for colour, marker, _ in looks}) == 49
     assert looks[0][0] == looks[7][0]
     assert looks[0][2] != looks[7][2]
@@ -91,16 +96,24 @@ def test_figure_4_draws_every_bound_and_every_limit_that_is_known() -> None:
     """A titer above the tested range at the top of the figure: its arrow lies within it. Open sides have no bar."""
     titers = [Titer(80, Bound.EXACT, 40, 160), Titer(20480, Bound.ABOVE, 9000), Titer(18000, Bound.EXACT, 8000)]
     titers.append(Titer(20, Bound.BELOW, math.nan, 30))
-    course = [
-        TrajectoryPoint(Visit("PT", f"S{i}", "2014-03-03", "", i == 0, float(i)), ("P",), "titer", titer, None, None)
-        for i, titer in enumerate(titers)
-    ]
+    course = []
+    for i, titer in enumerate(titers):
+        visit = Visit("PT", f"S{i}", "2014-03-03", "", i == 0, float(i))
+        point = TrajectoryPoint(visit, ("P",), "titer", titer, None, None, value=titer)
+        course.append(Seen(point, titer))
     axes = new_figure(6, 4).subplots()
-    _course(axes, course, "black", "o")
-    _dress_figure4(axes, course, 20.0, 1)
-    bottom, top = axes.get_ylim()
-    tips = [annotation.xy for annotation in axes.texts if getattr(annotation, "arrowprops", None)]
-    assert [month for month, _ in tips] == [1, 3]
-    assert all(bottom < tip < top for _, tip in tips)
-    bars = {line.get_xdata()[0]: list(line.get_ydata()) for line in axes.lines if len(set(line.get_xdata())) == 1}
+    draw_course(axes, course, 0, few=True)
+    dress(axes, StudyResult(Assay.model_validate(DEFINITION), ()), course, Labels("en"))
+    axes.figure.draw_without_rendering()
+    places = {}
+    for line in axes.lines:
+        if str(line.get_gid()).startswith("bound"):
+            shape = line.get_marker().transformed(Affine2D().scale(line.get_markersize() / 2 * axes.figure.dpi / 72))
+            for month, value in line.get_xydata():
+                tips = axes.transData.transform([(month, value)]) + shape.get_extents().get_points()
+                places[month] = tips[:, 1]
+    frame = axes.get_window_extent()
+    assert sorted(places) == [1, 3]
+    assert all(frame.y0 < tip < frame.y1 for tips in places.values() for tip in tips)
+    bars = {line.get_xdata()[0]: list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 2}
     assert [bars[month] for month in range(4)] == [[40, 160], [9000, 20480], [8000, 18000], [20, 30]]

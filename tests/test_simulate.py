@@ -63,7 +63,7 @@ def test_same_size_and_seed_give_the_same_bytes(study: dict[str, bytes]) -> None
 
 
 def test_another_seed_gives_other_events_and_other_sera(study: dict[str, bytes]) -> None:
-    other = dict(itertools.islice(simulate_study(SMALL, SEED + 1), 4))
+    other = dict(itertools.islice(simulate_study(SMALL, SEED + 1), 5))
     name = "plates/P001/Specimen_001_A1_A01.fcs"
     assert other[name] != study[name]
     assert (
@@ -76,7 +76,8 @@ def test_the_folder_holds_seven_plates_of_88_wells_and_the_truth(study: dict[str
     assert folders == {f"plates/P{k:03d}": 88 for k in range(1, 8)}
     rest = {name for name in study if not name.endswith(".fcs")}
     maps = {f"plates/P{k:03d}/plate.csv" for k in range(1, 8)}
-    assert rest == maps | {"assay.toml", "visits.csv", "truth/sera.csv", "truth/wells.csv", "truth/folds.csv"}
+    truth = {f"truth/{name}.csv" for name in ("sera", "wells", "folds", "clinical")}
+    assert rest == maps | truth | {"assay.toml", "visits.csv", "clinical.csv"}
 
 
 def test_the_plate_map_names_every_file_once(study: dict[str, bytes]) -> None:

@@ -11,7 +11,7 @@ from aqp4flow.errors import SheetError
 from aqp4flow.model import WITH_SERUM, Role, Well
 from aqp4flow.sheet import Row, nearest, plain, read_dilution, read_table, read_well
 
-HEADINGS = ("well", "file", "role", "serum", "dilution", "replicate", "cells", "dye")
+HEADINGS = ("well", "file", "role", "serum", "dilution", "replicate", "cells", "dye", "lot", "antigen")
 _ROLES_JAPANESE = {
     "検体": Role.SAMPLE,
     "陰性対照": Role.NEGATIVE,
@@ -26,16 +26,20 @@ _ROLES_JAPANESE = {
 _CELLS_JAPANESE = {"抗原": "antigen", "対照": "control"}
 
 
-def read_plate_map(path: Path, plate: str, files: Mapping[str, Collection[str]]) -> tuple[list[Well], list[SheetError]]:
+def read_plate_map(
+    path: Path, plate: str, files: Mapping[str, Collection[str]], antigen: str | None = None
+) -> tuple[list[Well], list[SheetError]]:
     """Wells of a plate map, each joined to its file, and every problem met on the way.
 
     `files` holds the plate's FCS files: name -> the wells its keywords and name say it is, as a rule one.
+    `antigen` is the assay's: a row that names another is a problem (None: not known, not looked at).
     """
     problems: list[SheetError] = []
     wells: list[Well] = []
     rows: list[Row] = []
     for row in read_table(path, HEADINGS, ("role",)):
         try:
+            _check_antigen(row, antigen)
             wells.append(_well(row, plate, files))
             rows.append(row)
         except SheetError as problem:
@@ -58,7 +62,17 @@ def _well(row: Row, plate: str, files: Mapping[str, Collection[str]]) -> Well:
         raise row.error(f"cells {row['cells']!r} is unknown", "write antigen or control, or leave it empty")
     if role is Role.SINGLE_STAIN and not row["dye"]:
         raise row.error("role single-stain needs a dye", "write the detector's $PnN, for example FITC-A")
-    return Well(plate, name, file, role, row["serum"], cells, dilution, plain(row["replicate"]), row["dye"])
+    return Well(
+        plate, name, file, role, row["serum"], cells, dilution, plain(row["replicate"]), row["dye"], lot=row["lot"]
+    )
+
+
+def _check_antigen(row: Row, antigen: str | None) -> None:
+    """Refuse a row whose cells carry another antigen than the assay's; blanks apart, the text must be the same."""
+    there = row["antigen"].split()
+    if antigen is not None and there and there != antigen.split():
+        what = f"antigen {row['antigen']!r}, but the assay's is {antigen!r}"
+        raise row.error(what, "results of two isoforms are never pooled: make a study of each")
 
 
 def read_role(row: Row) -> Role:

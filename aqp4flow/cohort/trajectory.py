@@ -95,6 +95,7 @@ def _point(visit: Visit, measured: Measurements, quantity: str, seed: int) -> tu
         flags=tuple(dict.fromkeys(flags)),
         notes=notes,
         units=units.value if units else None,
+        value=found.value if found else None,
     )
     return point, found
 

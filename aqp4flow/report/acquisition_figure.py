@@ -13,13 +13,14 @@ import numpy as np
 
 from aqp4flow.cytometry.acquisition_qc import Acquired, Trace
 from aqp4flow.model import NAN, Reading, Values
+from aqp4flow.report.look import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from aqp4flow.wells import PlateWells
 
-Point = tuple[str, str, float, float, float, float, str]
+
 _COLOURS = {"forward": "#8A8A8A", "reporter": "#009E73", "signal": "#0072B2", "flow": "#E69F00"}
 _BAD = "#D55E00"
 _LEFT, _RIGHT = 0.05, 0.95  # of a well's square, from its left

@@ -9,6 +9,7 @@ import numpy as np
 
 from aqp4flow.cytometry.beads import MOST_RESIDUAL, Calibration, Peak
 from aqp4flow.model import NAN
+from aqp4flow.report.look import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _USED, _LEFT_OUT, _LINE = "#0072B2", "#D55E00", "#444444"
 _BESIDE = "#56B4E9"  # every other peak used, so that peaks that overlap are told apart
 _BINS = 160
-Point = tuple[str, str, float, float, float, float, str]
 
 
 def draw(figure: Figure, calibration: Calibration, title: str) -> list[Point]:

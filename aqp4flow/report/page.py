@@ -14,19 +14,18 @@ from aqp4flow.calibration import line_words
 from aqp4flow.gating import OwnGates
 from aqp4flow.model import (
     POOLED,
-    Bound,
     Check,
     CutOff,
-    Estimate,
     Imprecision,
     Reading,
     Role,
-    Titer,
     Titration,
     Verdict,
 )
 from aqp4flow.pipeline import PlateTiters, StudyResult
-from aqp4flow.report.figures import Drawn
+from aqp4flow.report import patientspage
+from aqp4flow.report.grids import Grid, bounded, grid, with_limits
+from aqp4flow.report.look import Drawn
 from aqp4flow.report.template import rendered
 
 _ROWS, _COLUMNS = "ABCDEFGHIJKLMNOP", 24
@@ -49,11 +48,12 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A table in the page: headings and cells as text."""
+class PatientFigure:
+    """One of Figures 1 to 4 in the page: heading, pictures, and which further sheets are files only."""
 
-    headings: tuple[str, ...]
-    rows: list[list[str]]
+    title: str
+    pictures: list[Picture]
+    more: str
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,13 @@ class Context:
     clean: bool
     troubles: list[Check]
     passed: int
-    figure4: Picture | None
+    figures: list[PatientFigure]
     titers: Grid
     controls: Grid
     trajectories: Grid
+    information: str
+    statistics: Grid
+    summaries: Grid
     plates: list[PlatePage]
     precision: str
     precision_rows: Grid
@@ -132,18 +135,21 @@ def _context(result: StudyResult, drawn: Drawn) -> Context:
         summary=_summary(result, readings),
         troubles=troubles,
         passed=sum(check.verdict is Verdict.PASS for check in result.checks),
-        figure4=_picture("figure4", drawn, "svg"),
+        figures=_patient_figures(drawn),
         titers=_titers(result, patients=True),
         controls=_titers(result, patients=False),
-        trajectories=_grid(tables.trajectories_table(result.trajectories), _TRAJECTORY_COLUMNS),
+        trajectories=patientspage.trajectories(result),
+        information=patientspage.information(result),
+        statistics=patientspage.statistics(result),
+        summaries=patientspage.summaries(result),
         plates=[_plate_page(plate, result, drawn) for plate in result.titers],
         precision=next((check.message for check in result.checks if check.check == "precision"), ""),
-        precision_rows=_grid(tables.precision_table(_pooled(result)), _PRECISION_COLUMNS),
+        precision_rows=grid(tables.precision_table(_pooled(result)), _PRECISION_COLUMNS),
         excluded=Grid(
             ("plate", "well", "serum", "reason"),
             [[r.well.plate, r.well.name, r.well.serum, r.well.excluded] for r in readings if r.well.excluded],
         ),
-        repairs=_grid(tables.repairs_table([(p.plate.name, r) for p in result.plates for r in p.repairs])),
+        repairs=grid(tables.repairs_table([(p.plate.name, r) for p in result.plates for r in p.repairs])),
         methods=_methods(result),
         provenance=_provenance(result),
     )
@@ -191,10 +197,10 @@ def _titers(result: StudyResult, patients: bool) -> Grid:
             t.serum,
             *([t.role.value] if role else []),
             status,
-            _bounded(t.endpoint),
-            _with_limits(t.titer),
-            *([_with_limits(t.units), t.parallel] if own else []),
-            _with_limits(t.curve.midpoint) if t.curve else "",
+            bounded(t.endpoint),
+            with_limits(t.titer),
+            *([with_limits(t.units), t.parallel] if own else []),
+            with_limits(t.curve.midpoint) if t.curve else "",
             "; ".join(t.flags),
         ]
         for t, status in sera
@@ -208,40 +214,9 @@ def _status(titration: Titration, plate: PlateTiters) -> str:
     return min(rows, key=lambda row: row.dilution).status.value if rows else ""
 
 
-def _with_limits(value: Titer | Estimate | None) -> str:
-    """A titer with its bound, or another number, and its limits in brackets where there are any."""
-    if value is None:
-        return ""
-    shown = _bounded(value) if isinstance(value, Titer) else _short(value.value)
-    limits = _limits(value.low, value.high)
-    return f"{shown} ({limits})" if limits else shown
-
-
-def _short(value: float) -> str:
-    """Four significant digits."""
-    return tables.number(float(f"{value:.4g}"))
-
-
-def _bounded(titer: Titer | None) -> str:
-    if titer is None:
-        return ""
-    sign = "" if titer.bound is Bound.EXACT else f"{titer.bound.value} "
-    return f"{sign}{_short(titer.value)}"
-
-
-def _limits(low: float, high: float) -> str:
-    """`low to high`, an open side as three dots; empty when both are open."""
-    ends = [_short(end) or "…" for end in (low, high)]
-    return "" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-
-
 _PRECISION_COLUMNS = (
     "quantity", "n", "plates", "cv_within", "df_within", "cv_between", "df_between", "cv_total", "replicates",
     "rcv_one_plate", "rcv_two_plates", "rcv_two_plates_low", "rcv_two_plates_high", "notes",
-)  # fmt: skip
-_TRAJECTORY_COLUMNS = (
-    "patient", "visit", "collected", "month", "serum", "delta", "ratio", "titer_bound", "titer", "titer_low",
-    "titer_high", "status", "fold_bound", "fold_vs_baseline", "fold_low", "fold_high", "flags",
 )  # fmt: skip
 _WELL_COLUMNS = (
     "well", "role", "serum", "dilution", "replicate", "n_events", "n_cells", "n_live", "n_expressing",
@@ -252,22 +227,20 @@ _WELL_COLUMNS = (
 _BEAD_COLUMNS = ("peak", "n", "mfi", "cv_percent", "assigned", "fitted", "residual_percent", "used", "note")
 
 
-def _grid(table: tables.Table, columns: Sequence[str] | None = None) -> Grid:
-    """A results table, or some of its columns, as the same text that stands in the CSV."""
-    headings, rows = table
-    chosen = [headings.index(name) for name in columns or headings]
-    return Grid(
-        tuple(headings[i].replace("_", " ") for i in chosen),
-        [[tables.cell_text(row[i]) for i in chosen] for row in rows],
-    )
-
-
 def _picture(name: str, drawn: Drawn, kind: str) -> Picture | None:
     data = drawn.files.get(f"{name}.{kind}")
     if data is None:
         return None
     address = {"svg": "data:image/svg+xml;base64,", "png": "data:image/png;base64,"}[kind]
     return Picture(name, address + base64.b64encode(data).decode(), drawn.captions[name])
+
+
+def _patient_figures(drawn: Drawn) -> list[PatientFigure]:
+    found = []
+    for section in patientspage.sections(drawn.captions):
+        pictures = [_picture(name, drawn, "svg") for name in section.names]
+        found.append(PatientFigure(section.title, [p for p in pictures if p is not None], section.more))
+    return found
 
 
 def _plate_page(plate: PlateTiters, result: StudyResult, drawn: Drawn) -> PlatePage:
@@ -281,16 +254,16 @@ def _plate_page(plate: PlateTiters, result: StudyResult, drawn: Drawn) -> PlateP
         picture=_picture(f"plate-{name}", drawn, "png"),
         acquisition=_picture(f"acquisition-{name}", drawn, "png"),
         reference=_picture(f"reference-{name}", drawn, "png"),
-        standards=_grid(
+        standards=grid(
             tables.standards_table([plate.units.reference] if plate.units.reference else []), tables.STANDARDS[2:]
         ),
-        parallel=_grid(tables.parallelism_table(plate.units.parallel), tables.PARALLELISM[1:]),
+        parallel=grid(tables.parallelism_table(plate.units.parallel), tables.PARALLELISM[1:]),
         columns=list(range(1, columns + 1)),
         map=[(letter, [cells.get(f"{letter}{column:02d}") for column in range(1, columns + 1)]) for letter in rows],
-        wells=_grid(tables.wells_table(plate.wells.readings), _WELL_COLUMNS + _units(plate)),
+        wells=grid(tables.wells_table(plate.wells.readings), _WELL_COLUMNS + _units(plate)),
         beads=_picture(f"beads-{name}", drawn, "png"),
         bead_words=line_words(plate.wells.calibration) if plate.wells.calibration else "",
-        bead_peaks=_grid(
+        bead_peaks=grid(
             tables.beads_table([(name, plate.wells.calibration)] if plate.wells.calibration else []), _BEAD_COLUMNS
         ),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from aqp4flow.assay.units.standard import Reference, ReferenceCurve
 from aqp4flow.assay.units.units import SerumUnits
 from aqp4flow.model import NAN
+from aqp4flow.report.look import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,6 @@ _MARKERS = "sD^vP*"
 _REFERENCE = "#0072B2"
 _MOST_NAMED = 12
 _STEPS = 121
-Point = tuple[str, str, float, float, float, float, str]
 
 
 def draw(axes: Axes, reference: Reference, sera: Sequence[SerumUnits]) -> list[Point]:

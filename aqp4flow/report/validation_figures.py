@@ -14,8 +14,7 @@ from aqp4flow.assay.quality.linearity import Linearity
 from aqp4flow.assay.quality.precision import CONTROLS
 from aqp4flow.assay.quality.validation import Validation
 from aqp4flow.model import NAN, Imprecision, Precision, Role
-from aqp4flow.report.acquisition_figure import Point
-from aqp4flow.report.figures import Drawn, new_figure, saved, styled
+from aqp4flow.report.look import Drawn, Point, new_figure, saved, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

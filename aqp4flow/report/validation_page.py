@@ -12,8 +12,9 @@ from aqp4flow.assay.quality.linearity import Linearity
 from aqp4flow.assay.quality.validation import control_lines
 from aqp4flow.model import POOLED, Estimate, Imprecision, Role
 from aqp4flow.report import validation_figures
-from aqp4flow.report.figures import Drawn
-from aqp4flow.report.page import Grid, Picture
+from aqp4flow.report.grids import Grid
+from aqp4flow.report.look import Drawn
+from aqp4flow.report.page import Picture
 from aqp4flow.report.template import rendered
 from aqp4flow.report.validation_goals import Validated, lacks
 from aqp4flow.report.validation_tables import (

@@ -33,6 +33,11 @@ class Patient:
         """As sera and visits call the patient: `PT01`."""
         return f"PT{self.number:02d}"
 
+    @property
+    def watched(self) -> int:
+        """Days in the year from the baseline visit, by the calendar; the study ends with it."""
+        return (self.start.replace(year=self.start.year + 1) - self.start).days
+
 
 PATIENTS = (
     Patient(1, 100.0, (1, 0.55, 0.25, 0.11, 0.05), date(2012, 1, 16)),  # strong fall
@@ -52,7 +57,7 @@ def visits_of(patient: Patient, seed: int) -> tuple[Visit, ...]:
     jitter = stream(seed, Subject.VISITS, patient.number).integers(-_LARGEST_JITTER, _LARGEST_JITTER + 1, len(MONTHS))
     visits = []
     for month, late in zip(MONTHS, jitter, strict=True):
-        after = round(month * _DAYS_PER_MONTH) + int(late) if month else 0
+        after = min(round(month * _DAYS_PER_MONTH) + int(late), patient.watched) if month else 0
         label = f"M{month:02d}"
         collected = (patient.start + timedelta(days=after)).isoformat()
         visits.append(

@@ -15,6 +15,7 @@ class Subject(IntEnum):
     SERUM = 3
     CLONES = 4
     VISITS = 5
+    RELAPSES = 6
 
 
 def stream(seed: int, subject: Subject, *number: int) -> np.random.Generator:

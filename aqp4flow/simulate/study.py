@@ -12,6 +12,7 @@ from aqp4flow.errors import InputError
 from aqp4flow.fcs import fcs_bytes
 from aqp4flow.model import Visit
 from aqp4flow.simulate.binding import Serum, occupancy
+from aqp4flow.simulate.clinic import clinical_rows, truth_headings, truth_rows
 from aqp4flow.simulate.cohort import PATIENTS, sera_of, visits_of
 from aqp4flow.simulate.cytometer import CHANNELS, SPILLOVER
 from aqp4flow.simulate.plate import PlatePlan, WellPlan, plan_plate
@@ -54,6 +55,15 @@ rule = "frey"
 [curve]
 model = "4pl"
 
+[statistics]
+primary_outcome = "reactivity"
+primary_timepoint = "M12"
+# paired-t and rank-sum are not among the defaults: they stand here to be compared with the published p values.
+tests = [
+  "signed-rank", "friedman", "dunn", "poisson", "mixed-model", "censored-model", "bootstrap",
+  "paired-t", "rank-sum",
+]
+
 [seed]
 value = 20140315
 """
@@ -89,6 +99,7 @@ def _files(size: float, seed: int) -> Iterator[tuple[str, bytes]]:
     plates = [plan_plate(patient, seed) for patient in PATIENTS]
     yield "assay.toml", ASSAY.encode()
     yield "visits.csv", visits_csv([visit for patient in PATIENTS for visit in visits_of(patient, seed)])
+    yield "clinical.csv", _table(("patient", "date", "kind", "value"), clinical_rows(seed))
     truths: list[Row] = []
     for plate in plates:
         yield f"plates/{plate.name}/plate.csv", plate_csv(plate)
@@ -99,6 +110,7 @@ def _files(size: float, seed: int) -> Iterator[tuple[str, bytes]]:
     yield "truth/sera.csv", _table(_SERUM_HEADINGS, (_serum_truth(plate, s) for plate in plates for s in plate.sera))
     yield "truth/wells.csv", _table(_WELL_HEADINGS, truths)
     yield "truth/folds.csv", folds_csv(seed)
+    yield "truth/clinical.csv", _table(truth_headings(), truth_rows())
 
 
 # --- one file each ------------------------------------------------------------------------------

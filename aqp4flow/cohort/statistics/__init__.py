@@ -1,1 +1,1 @@
-"""Tests and estimates for a few patients followed over time."""
+"""Tests and estimates that few patients allow."""

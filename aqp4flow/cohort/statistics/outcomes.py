@@ -6,20 +6,34 @@ A titer known only to lie below or above a value stays so: it takes part in medi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aqp4flow.model import NAN, Bound, Summary, TimePoint, Titer, TrajectoryPoint, Values
+from aqp4flow.cohort.quantiles import bounded_quantile
+from aqp4flow.cohort.schedule import allot_scores
+from aqp4flow.model import (
+    NAN,
+    Bound,
+    ClinicalKind,
+    Followed,
+    PatientRecords,
+    Summary,
+    TimePoint,
+    Titer,
+    TrajectoryPoint,
+    Values,
+)
 
-REACTIVITY = "reactivity"
+REACTIVITY, RELAPSES = "reactivity", "relapses"
 BELOW, EXACT, ABOVE, UNSETTLED = -1, 0, 1, 2
+FIGURES = {ClinicalKind.EDSS: "figure2", ClinicalKind.PAIN: "figure3", ClinicalKind.FATIGUE: "figure3"}
 _SIGN = {Bound.BELOW: BELOW, Bound.EXACT: EXACT, Bound.ABOVE: ABOVE}
 _BOUND = {BELOW: Bound.BELOW, EXACT: Bound.EXACT, ABOVE: Bound.ABOVE}
 
-Signs = NDArray[np.int8]
+Signs = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +74,7 @@ def reactivity(points: Sequence[TrajectoryPoint], schedule: Sequence[TimePoint])
     patients = tuple(dict.fromkeys(point.visit.patient for point in points))
     names = tuple(timepoint.name for timepoint in schedule)
     values = np.full((len(patients), len(names)), np.nan)
-    signs = np.zeros(values.shape, np.int8)
+    signs = np.zeros(values.shape, np.int64)
     plates = [[""] * len(names) for _ in patients]
     for point in points:
         if point.value is None or point.timepoint not in names:
@@ -82,6 +96,33 @@ def reactivity(points: Sequence[TrajectoryPoint], schedule: Sequence[TimePoint])
     )
 
 
+def scores(kind: ClinicalKind, records: PatientRecords, schedule: Sequence[TimePoint]) -> Outcome:
+    """EDSS, pain or fatigue at the time points at which any patient was scored, and at the baseline."""
+    placed = allot_scores(records, schedule, kind).placed
+    scored = {name for _, name in placed}
+    names = tuple(point.name for point in schedule if point is schedule[0] or point.name in scored)
+    patients = tuple(sorted({patient for patient, _ in placed}))
+    values = np.full((len(patients), len(names)), np.nan)
+    for (patient, name), event in placed.items():
+        values[patients.index(patient), names.index(name)] = event.value
+    return Outcome(kind.value, FIGURES[kind], "points", patients, names, values, np.zeros(values.shape, np.int64))
+
+
+def relapses(followed: Sequence[Followed]) -> Outcome:
+    """Relapses a year before and after treatment; NaN on a side that was not observed."""
+    rates = [
+        (_rate(one.relapses_before, one.years_before), _rate(one.relapses_after, one.years_after)) for one in followed
+    ]
+    values = np.array(rates).reshape(-1, 2)
+    patients = tuple(one.patient for one in followed)
+    unit = "relapses a year"
+    return Outcome(RELAPSES, "figure1", unit, patients, ("before", "after"), values, np.zeros(values.shape, np.int64))
+
+
+def _rate(events: int, years: float) -> float:
+    return events / years if years > 0 else NAN
+
+
 def differences(outcome: Outcome, column: int) -> Differences:
     """Column `column` minus the first, of the patients who have both."""
     now, base = outcome.values[:, column], outcome.values[:, 0]
@@ -92,7 +133,7 @@ def differences(outcome: Outcome, column: int) -> Differences:
     signs[both] = UNSETTLED
     change = np.where(both, np.nan, now[have] - base[have])
     patients = tuple(name for name, here in zip(outcome.patients, have, strict=True) if here)
-    return Differences(patients, change, signs.astype(np.int8))
+    return Differences(patients, change, signs.astype(np.int64))
 
 
 def complete(outcome: Outcome) -> tuple[Outcome, tuple[str, ...]]:
@@ -121,21 +162,20 @@ def _summary(outcome: Outcome, name: str, values: Values, signs: Signs) -> Summa
     known = ~np.isnan(values)
     values, signs = values[known], signs[known]
     bounded = int(np.count_nonzero(signs))
-    back: Callable[[float], float] = (lambda x: 2.0**x) if outcome.log2 else float
     mean, sd = (NAN, NAN) if bounded else (float(values.mean()), _sd(values))
-    median, q1, q3 = (quantile(values, signs, q) for q in (0.5, 0.25, 0.75))
+    median, q1, q3 = (_quantile(outcome, values, signs, q) for q in (0.5, 0.25, 0.75))
     return Summary(
         figure=outcome.figure,
         outcome=outcome.name,
         timepoint=name,
         n=len(values),
-        mean=back(mean),
+        mean=2.0**mean if outcome.log2 else mean,
         sd=sd,
         sem=sd / math.sqrt(len(values)),
-        median=back(median.value),
+        median=median.value,
         bound=median.bound,
-        q1=back(q1.value) if q1.bound is Bound.EXACT else NAN,
-        q3=back(q3.value) if q3.bound is Bound.EXACT else NAN,
+        q1=q1.value if q1.bound is Bound.EXACT else NAN,
+        q3=q3.value if q3.bound is Bound.EXACT else NAN,
         bounded=bounded,
         log2=outcome.log2,
     )
@@ -145,20 +185,9 @@ def _sd(values: Values) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else NAN
 
 
-def quantile(values: Values, signs: Signs, q: float) -> Titer:
-    """A quantile of values some of which are bounds, between order statistics (Hyndman & Fan 1996, type 7).
-
-    It is a bound itself where a bound takes part in it, or could pass it: a `<` above it might belong below, a `>`
-    below it above. NaN where bounds on both sides leave it unknown.
-    """
-    order = np.lexsort((signs, values))
-    values, signs = values[order], signs[order]
-    place = q * (len(values) - 1)
-    low, high = math.floor(place), math.ceil(place)
-    value = float(values[low] + (place - low) * (values[high] - values[low]))
-    told = {int(sign) for sign in signs[[low, high]] if sign}
-    told |= {BELOW} if (signs[high + 1 :] == BELOW).any() else set()
-    told |= {ABOVE} if (signs[:low] == ABOVE).any() else set()
-    if len(told) > 1:
-        return Titer(NAN)
-    return Titer(value, _BOUND[told.pop()] if told else Bound.EXACT)
+def _quantile(outcome: Outcome, values: Values, signs: Signs, q: float) -> Titer:
+    """On the linear scale; between order statistics on the outcome's own scale. NaN where bounds leave it unknown."""
+    if not outcome.log2:
+        return Titer(float(np.quantile(values, q)))
+    titers = [Titer(2.0**value, _BOUND[int(sign)]) for value, sign in zip(values, signs, strict=True)]
+    return bounded_quantile(titers, q) or Titer(NAN)
