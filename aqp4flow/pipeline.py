@@ -17,6 +17,7 @@ from aqp4flow.assay.readout import Frame
 from aqp4flow.assay.status import decide
 from aqp4flow.assay.units.reference import PlateUnits, plate_units
 from aqp4flow.assay.units.standard import Chance, PlateFacts
+from aqp4flow.cohort.bridging import BridgeRow
 from aqp4flow.model import (
     NAN,
     Check,
@@ -62,6 +63,7 @@ class StudyResult:
     plates: tuple[PlateWells, ...]
     titers: tuple[PlateTiters, ...] = ()
     trajectories: tuple[TrajectoryPoint, ...] = ()
+    bridging: tuple[BridgeRow, ...] = ()
     clinical: tuple[ClinicalEvent, ...] = ()
     schedule: tuple[TimePoint, ...] = ()
     followed: tuple[Followed, ...] = ()
@@ -183,8 +185,6 @@ def finish(
     told: Sequence[Check] = (),
 ) -> StudyResult:
     """Join titers to visits and gather every check, those `told` of the definition first."""
-    from aqp4flow.cohort.trajectory import by_serum, trajectories
-
     checks = [*told, *about_preset(assay, [plate.plate for plate in plates])]
     checks += [check for plate in plates for check in plate.checks]
     cutoffs = {plate.wells.plate.name: plate.cutoffs.delta for plate in titers}
@@ -192,25 +192,45 @@ def finish(
         checks += spill_checks(plate.plate.name, plate.spill, plate.setting, cutoffs.get(plate.plate.name))
     checks += [check for titer in titers for check in titer.checks]
     checks += _control_charts(titers)
-    points: list[TrajectoryPoint] = []
-    if visits is not None and titers:
-        titrations = [titration for plate in titers for titration in plate.titrations]
-        rows = [row for plate in titers for row in plate.rows]
-        measured = by_serum(titrations, rows)
-        points = trajectories(visits, measured, assay.trajectory.quantity, assay.seed.value)
-        checks += _visit_checks(points, titrations)
     precision = Precision(assumed=assay.precision.rcv, min_df=assay.precision.min_df)
+    precise = []
     if titers:
         precision, check = _precision(assay, titers)
-        checks.append(check)
+        precise.append(check)
+    points: tuple[TrajectoryPoint, ...] = ()
+    bridged: tuple[BridgeRow, ...] = ()
+    if visits is not None and titers:
+        points, bridged, told_of_visits = _courses(assay, titers, visits, precision)
+        checks += told_of_visits
+    checks += precise
     return StudyResult(
         assay=assay,
         plates=tuple(plates),
         titers=tuple(titers),
-        trajectories=tuple(points),
+        trajectories=points,
+        bridging=bridged,
         checks=tuple(checks),
         precision=precision,
     )
+
+
+def _courses(
+    assay: Assay, titers: Sequence[PlateTiters], visits: Sequence[Visit], precision: Precision
+) -> tuple[tuple[TrajectoryPoint, ...], tuple[BridgeRow, ...], list[Check]]:
+    """Patients over time, what their plates were compared by (of several plates), and the checks of both."""
+    from aqp4flow.cohort.bridging import bridging_check
+    from aqp4flow.cohort.trajectory import Following, by_serum, follow
+
+    titrations = [titration for plate in titers for titration in plate.titrations]
+    measured = by_serum(titrations, [row for plate in titers for row in plate.rows])
+    how = Following(assay.trajectory.quantity, assay.trajectory.bridging, precision, assay.seed.value)
+    course = follow(visits, measured, how)
+    checks = _visit_checks(course.points, titrations)
+    if len(titers) == 1:
+        return course.points, (), checks
+    check = bridging_check(course.bridges, how.bridging, course.crossed)
+    rows = tuple(row for one in course.bridges for row in one.rows)
+    return course.points, rows, [*checks, check] if check else checks
 
 
 def _precision(assay: Assay, titers: Sequence[PlateTiters]) -> tuple[Precision, Check]:

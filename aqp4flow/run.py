@@ -322,6 +322,8 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
         texts["beads.csv"] = tables.to_csv(tables.beads_table(beads))
     if result.trajectories:
         texts["trajectories.csv"] = tables.to_csv(tables.trajectories_table(result.trajectories))
+    if result.bridging:
+        texts["bridging.csv"] = tables.to_csv(tables.bridging_table(result.bridging))
     return texts
 
 
