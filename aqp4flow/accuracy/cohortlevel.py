@@ -11,10 +11,13 @@ import numpy as np
 from aqp4flow.accuracy.cohorttests import Spoken, default_tests
 from aqp4flow.accuracy.readinglevel import definition, measured
 from aqp4flow.accuracy.verdicts import Verdict, bounded_verdict
+from aqp4flow.assay.definition import Assay
+from aqp4flow.assay.quality.precision import observations, precision
 from aqp4flow.cohort.statistics.outcomes import EXACT, Outcome, reactivity
+from aqp4flow.cohort.trajectory import by_serum, trajectories
 from aqp4flow.cytometry.measure import median_ranks
 from aqp4flow.model import Bound, Change, TrajectoryPoint, Values
-from aqp4flow.pipeline import finish, titrate_plate
+from aqp4flow.pipeline import PlateTiters, titrate_plate
 from aqp4flow.simulate.cohortplates import SCHEDULE, Cohort, Course, Plan, cohort_plates, planted_cohort
 from aqp4flow.simulate.scenario import PLAIN
 
@@ -61,22 +64,27 @@ def study_verdicts(plan: Plan, number: int, seed: int) -> list[CohortVerdicts]:
     plates = cohort_plates(plan, cohorts, (number, seed), PLAIN, median_ranks)
     wells = [measured(plate.name, plate.readings, assay) for plate in plates]
     titers = [titrate_plate(plate, curves=False) for plate in wells]
-    result = finish(assay, wells, titers, [visit for cohort in cohorts for visit in cohort.visits])
-    points = [_on_schedule(point) for point in result.trajectories]
-    return [_judge(plan, cohort, points) for cohort in cohorts]
+    points = [replace(one, timepoint=one.visit.visit) for one in _points(assay, titers, cohorts)]
+    return [_judge(plan, cohort, points, seed) for cohort in cohorts]
 
 
-def _on_schedule(point: TrajectoryPoint) -> TrajectoryPoint:
-    return replace(point, timepoint=point.visit.visit, value=point.value or point.titer)
+def _points(assay: Assay, titers: Sequence[PlateTiters], cohorts: Sequence[Cohort]) -> list[TrajectoryPoint]:
+    """All arms followed together, with the precision of the study's own plates: as `pipeline.finish` does."""
+    titrations = [titration for plate in titers for titration in plate.titrations]
+    known = precision(observations([r for plate in titers for r in plate.wells.readings], titrations), assay.precision)
+    visits = [visit for cohort in cohorts for visit in cohort.visits]
+    found = by_serum(titrations, [row for plate in titers for row in plate.rows])
+    how = assay.trajectory
+    return trajectories(visits, found, how.quantity, assay.seed.value, known, how.bridging)
 
 
-def _judge(plan: Plan, cohort: Cohort, points: Sequence[TrajectoryPoint]) -> CohortVerdicts:
+def _judge(plan: Plan, cohort: Cohort, points: Sequence[TrajectoryPoint], seed: int) -> CohortVerdicts:
     cell = f"{cohort.arm.name}, {plan.layout}"
     truth = cohort.folds
     points = [point for point in points if point.visit.serum in truth]
     later = [point for point in points if not point.visit.baseline]
     outcome = reactivity(points, SCHEDULE)
-    found = default_tests(cell, outcome, cohort.followed)
+    found = default_tests(cell, outcome, cohort.followed, seed)
     return CohortVerdicts(
         cell,
         cohort.arm.course is Course.NULL,
@@ -110,10 +118,9 @@ def _biases(cell: str, cohort: Cohort, outcome: Outcome, found: Sequence[Spoken]
         BiasVerdict(cell, "complete cases", complete_cases(outcome) - true),
     ]
     for one in found:
-        if one.contrast == SCHEDULE[LAST].name and one.effect is not None and one.effect.known:
-            low, high = (end if not math.isnan(end) else side * math.inf for end, side in
-                         ((one.effect.low, -1), (one.effect.high, 1)))  # fmt: skip
-            biases.append(BiasVerdict(cell, one.test, one.effect.value - true, low <= true <= high))
+        if one.effect is not None and one.effect.known:
+            held = not (true < one.effect.low or true > one.effect.high)  # an open side has no end
+            biases.append(BiasVerdict(cell, one.test, one.effect.value - true, held))
     return biases
 
 

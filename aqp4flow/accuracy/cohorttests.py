@@ -6,22 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from aqp4flow.cohort.statistics.friedman import dunn, friedman
-from aqp4flow.cohort.statistics.multiplicity import holm
-from aqp4flow.cohort.statistics.outcomes import Outcome, complete, differences
-from aqp4flow.cohort.statistics.ranks import signed_rank
-from aqp4flow.cohort.statistics.rates import rate_ratio
-from aqp4flow.model import NAN, Estimate, Followed
+from aqp4flow.assay.definition import StatisticsSettings
+from aqp4flow.cohort.statistics.outcomes import REACTIVITY, Outcome, relapses
+from aqp4flow.cohort.statistics.plan import Plan, statistics
+from aqp4flow.model import Estimate, Followed, Statistic
 
 LEVEL = 0.05
 ANY = "any visit"
+_MEAN = ("mixed-model", "censored-model", "bootstrap")
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """One test of one contrast: whether it speaks at the level, and its effect."""
+    """One test of one contrast: whether it speaks at the level, and its effect where that is the group's mean change.
+
+    A bootstrap speaks where its 95 % limits leave out 0. Of `any visit` the smallest corrected p is taken.
+    """
 
     cell: str
     test: str
@@ -31,34 +31,26 @@ class Spoken:
     effect: Estimate | None = None
 
 
-def default_tests(cell: str, outcome: Outcome, followed: Sequence[Followed]) -> tuple[Spoken, ...]:
+def default_tests(cell: str, outcome: Outcome, followed: Sequence[Followed], seed: int) -> tuple[Spoken, ...]:
     """Every default test: of the last visit against the first, of all visits, of relapses."""
-    return (*_ranks(cell, outcome), *([_rates(cell, followed)] if followed else []))
+    plan = Plan(StatisticsSettings().tests, seed=seed)
+    rows = statistics([outcome, *([relapses(followed)] if followed else [])], followed, plan)
+    last = f"{outcome.timepoints[-1]} - {outcome.timepoints[0]}"
+    spoken = []
+    for test in dict.fromkeys(row.test for row in rows):
+        of_it = [row for row in rows if row.test == test and (row.outcome == REACTIVITY or test == "poisson")]
+        contrasts = [row for row in of_it if row.contrast == last or len(of_it) == 1]
+        spoken += [_spoken(cell, row) for row in contrasts]
+        if len(of_it) > 1 and any(not math.isnan(row.p) for row in of_it):
+            least = min(row.p_adjusted for row in of_it if not math.isnan(row.p_adjusted))
+            spoken.append(Spoken(cell, f"{test}, Holm", ANY, True, least <= LEVEL))
+    return tuple(spoken)
 
 
-def _verdict(cell: str, test: str, contrast: str, p: float, effect: Estimate | None = None) -> Spoken:
-    return Spoken(cell, test, contrast, not math.isnan(p), p <= LEVEL, effect)
-
-
-def _ranks(cell: str, outcome: Outcome) -> list[Spoken]:
-    """Signed-rank, Friedman, and Dunn's contrasts: the last by itself, and the smallest of them after Holm."""
-    last = outcome.timepoints[-1]
-    change = differences(outcome, len(outcome.timepoints) - 1)
-    signed = signed_rank(change.values, change.signs.astype(np.int64))
-    whole, _ = complete(outcome)
-    signs = whole.signs.astype(np.int64)
-    contrasts = np.array([found.p for found in dunn(whole.values, signs)])
-    smallest = NAN if np.isnan(contrasts).any() else float(holm(contrasts).min())
-    return [
-        _verdict(cell, "signed-rank", last, signed.p),
-        _verdict(cell, "friedman", ANY, friedman(whole.values, signs).p),
-        _verdict(cell, "dunn", last, float(contrasts[-1])),
-        _verdict(cell, "dunn, Holm", ANY, smallest),
-    ]
-
-
-def _rates(cell: str, followed: Sequence[Followed]) -> Spoken:
-    """Relapses of all patients after over before."""
-    before, after = sum(f.relapses_before for f in followed), sum(f.relapses_after for f in followed)
-    years = sum(f.years_before for f in followed), sum(f.years_after for f in followed)
-    return _verdict(cell, "poisson", "relapses", rate_ratio(before, years[0], after, years[1]).p)
+def _spoken(cell: str, row: Statistic) -> Spoken:
+    effect = row.effect if row.test in _MEAN else None
+    if row.exact == "bootstrap":
+        low, high = row.effect.low, row.effect.high
+        known = not (math.isnan(low) and math.isnan(high))
+        return Spoken(cell, row.test, row.contrast, known, low > 0 or high < 0, effect)
+    return Spoken(cell, row.test, row.contrast, not math.isnan(row.p), row.p <= LEVEL, effect)

@@ -15,7 +15,7 @@ from aqp4flow.gating import OwnGates
 from aqp4flow.model import Reading
 from aqp4flow.pipeline import titrate_plate
 from aqp4flow.plate import Plate, Setting
-from aqp4flow.simulate.readings import read_plates
+from aqp4flow.simulate.readings import ReadPlate, read_plates
 from aqp4flow.simulate.scenario import Scenario
 from aqp4flow.spill import Spill
 from aqp4flow.wells import PlateWells
@@ -43,11 +43,14 @@ def reading_verdicts(scenario: Scenario, plates: int, seed: int) -> list[Verdict
     """Make plates of a scenario and judge them."""
     assay = definition(scenario)
     made = read_plates(scenario, plates, seed, median_ranks, frey_factor)
-    wells = [measured(plate.planted.name, plate.readings, assay) for plate in made]
     return [
-        judge(scenario.name, plate.planted, titrate_plate(one, curves=False), seed)
-        for plate, one in zip(made, wells, strict=True)
+        judge(scenario.name, plate.planted, titrate_plate(_wells(plate, assay), curves=False), seed) for plate in made
     ]
+
+
+def _wells(plate: ReadPlate, assay: Assay) -> PlateWells:
+    """A plate of a scenario as one that was measured."""
+    return measured(plate.planted.name, plate.readings, assay)
 
 
 def measured(name: str, read: Sequence[Reading], assay: Assay) -> PlateWells:

@@ -17,7 +17,7 @@ import numpy as np
 from aqp4flow.model import Followed, Reading, Role, TimePoint, Values, Visit
 from aqp4flow.simulate.binding import Serum
 from aqp4flow.simulate.cohort import MONTHS, PATIENTS, positive_serum, reference_serum, sera_of, visits_of
-from aqp4flow.simulate.readings import Binding, Ranks, Wells, own_shifts
+from aqp4flow.simulate.readings import Ranks, Series, own_shifts, read_series
 from aqp4flow.simulate.scenario import SCREENING, Scenario, nonspecific
 
 SCHEDULE = tuple(TimePoint(f"M{month:02d}", float(month)) for month in MONTHS)
@@ -197,17 +197,18 @@ class _Bench:
 
     def plate(self, name: str, day: float, sera: list[Serum]) -> CohortPlate:
         """Sera and controls titrated, negatives of the plate's own at one dilution."""
-        made = Wells(self.rng, self.wells, name, day, self.ranks)
-        for serum in (*sera, *self.controls):
-            made.series(self._binding(serum), self.wells.ladder, self.wells.replicates)
-        for number in range(1, self.wells.negatives + 1):
-            serum = Serum(f"{name}-N{number:02d}", Role.NEGATIVE, 0.0, nonspecific(self.rng, self.wells))
-            made.series(self._binding(serum), (SCREENING,), 1)
-        return CohortPlate(name, tuple(made.made))
+        wells = self.wells
+        negatives = [
+            Serum(f"{name}-N{number:02d}", Role.NEGATIVE, 0.0, nonspecific(self.rng, wells))
+            for number in range(1, wells.negatives + 1)
+        ]
+        series = [Series(one, self._shift(one), wells.ladder, wells.replicates) for one in (*sera, *self.controls)]
+        series += [Series(serum, self._shift(serum), (SCREENING,)) for serum in negatives]
+        return CohortPlate(name, read_series(self.rng, wells, name, day, self.ranks, series))
 
-    def _binding(self, serum: Serum) -> Binding:
-        """The serum with the shift of whoever gave it, the same on every plate."""
+    def _shift(self, serum: Serum) -> float:
+        """The shift of whoever gave the serum, the same on every plate."""
         person = serum.patient or serum.name
         if person not in self.shifts:
             self.shifts[person] = float(own_shifts(self.rng, self.wells, 1)[0])
-        return Binding(serum, self.shifts[person])
+        return self.shifts[person]

@@ -8,7 +8,7 @@ limits; the ranks that bound a median are asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,7 +45,7 @@ class ReadPlate:
 
 
 @dataclass(frozen=True)
-class Binding:
+class _Binding:
     """A serum with what it alone has: a shift between populations that is not specific, as a share of usual light."""
 
     serum: Serum
@@ -95,22 +95,22 @@ def _plate(rng: np.random.Generator, scenario: Scenario, name: str, limit: float
     cutoff = limit * day if scenario.decide == "delta" and scenario.fixed is None else limit
     sera = planted_sera(rng, scenario)
     shifts = {serum.patient: float(own_shifts(rng, scenario, 1)[0]) for serum in sera}
-    bindings = [Binding(serum, shifts[serum.patient]) for serum in sera]
+    bindings = [_Binding(serum, shifts[serum.patient]) for serum in sera]
     planted = [_planted(binding, scenario, day, cutoff) for binding in bindings]
-    wells = Wells(rng, scenario, name, day, ranks)
+    wells = _Wells(rng, scenario, name, day, ranks)
     for binding in bindings:
         wells.series(binding, scenario.ladder, scenario.replicates)
     for number in range(1, scenario.negatives + 1):
         serum = Serum(f"NEG{number:02d}", Role.NEGATIVE, 0.0, nonspecific(rng, scenario))
-        wells.series(Binding(serum, float(own_shifts(rng, scenario, 1)[0])), (SCREENING,), 1)
+        wells.series(_Binding(serum, float(own_shifts(rng, scenario, 1)[0])), (SCREENING,), 1)
     blind = Serum("BLIND", Role.SAMPLE, 0.0, nonspecific(rng, scenario))  # one further negative, not told as such
-    binding = Binding(blind, float(own_shifts(rng, scenario, 1)[0]))
+    binding = _Binding(blind, float(own_shifts(rng, scenario, 1)[0]))
     wells.series(binding, (SCREENING,), 1)
     planted.append(replace(_planted(binding, replace(scenario, ladder=(SCREENING,)), day, cutoff), titer=math.nan))
     return ReadPlate(PlantedPlate(name, tuple(planted), cutoff), tuple(wells.made))
 
 
-def _planted(binding: Binding, scenario: Scenario, day: float, cutoff: float) -> PlantedSerum:
+def _planted(binding: _Binding, scenario: Scenario, day: float, cutoff: float) -> PlantedSerum:
     medians = [binding.medians(dilution) for dilution in scenario.ladder]
 
     def readout(dilution: float) -> float:
@@ -125,14 +125,14 @@ def _planted(binding: Binding, scenario: Scenario, day: float, cutoff: float) ->
     )  # fmt: skip
 
 
-class Wells:
-    """Wells of one plate, as they are read one after another."""
+class _Wells:
+    """_Wells of one plate, as they are read one after another."""
 
     def __init__(self, rng: np.random.Generator, scenario: Scenario, plate: str, day: float, ranks: Ranks) -> None:
         self.rng, self.scenario, self.plate, self.day, self.ranks = rng, scenario, plate, day, ranks
         self.made: list[Reading] = []
 
-    def series(self, binding: Binding, ladder: tuple[float, ...], replicates: int) -> None:
+    def series(self, binding: _Binding, ladder: tuple[float, ...], replicates: int) -> None:
         """A serum at all its dilutions; each replicate is a dilution series of its own."""
         for replicate in range(1, replicates + 1):
             off = 1.0
@@ -141,7 +141,7 @@ class Wells:
                 off = off * error if self.scenario.carried else error
                 self.made.append(self._read(binding, dilution, dilution * off, str(replicate)))
 
-    def _read(self, binding: Binding, nominal: float, dilution: float, replicate: str) -> Reading:
+    def _read(self, binding: _Binding, nominal: float, dilution: float, replicate: str) -> Reading:
         number = len(self.made)
         well = Well(self.plate, f"W{number:03d}", f"W{number:03d}.fcs", binding.serum.role, binding.serum.name, "",
                     nominal, replicate)  # fmt: skip
@@ -171,6 +171,26 @@ class Wells:
         gaps = self.rng.gamma([low + 1, middle - low, high - middle, n - high])
         light = median * np.exp(spread * _normal_quantile(np.cumsum(gaps)[:3] / gaps.sum()))
         return Estimate(float(light[1]), float(light[0]), float(light[2]))
+
+
+@dataclass(frozen=True)
+class Series:
+    """A serum as it is put on a plate: its own shift, its dilutions, how often each."""
+
+    serum: Serum
+    shift: float
+    dilutions: tuple[float, ...]
+    replicates: int = 1
+
+
+def read_series(
+    rng: np.random.Generator, scenario: Scenario, plate: str, day: float, ranks: Ranks, series: Iterable[Series]
+) -> tuple[Reading, ...]:
+    """What the wells of one plate read; `day` is how strongly its secondary stained."""
+    wells = _Wells(rng, scenario, plate, day, ranks)
+    for one in series:
+        wells.series(_Binding(one.serum, one.shift), one.dilutions, one.replicates)
+    return tuple(wells.made)
 
 
 def _normal_quantile(p: Values | float) -> Values:
