@@ -143,7 +143,7 @@ def additive_fit(cells: Sequence[tuple[str, str]], plates: Sequence[str]) -> _Fi
     if not cells:
         return _Fit(group, np.zeros((len(plates), 0)), np.zeros((0, 0)), 0)
     inverse = np.asarray(np.linalg.pinv(design), np.float64)
-    weights = inverse[len(materials) :]
+    weights = inverse[len(materials) :].copy()  # centring them must not touch what makes residuals
     for one in set(group):
         of_group = [place for place, found in enumerate(group) if found == one]
         weights[of_group] -= weights[of_group].mean(axis=0)
