@@ -73,7 +73,9 @@ def demo(
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to put the tables.")],
-    grid: Annotated[str, typer.Option(metavar="NAME", help="Which grid: standard, readings or tiny.")] = "standard",
+    grid: Annotated[
+        str, typer.Option(metavar="NAME", help="Which grid: standard, readings, cohort or tiny.")
+    ] = "standard",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the simulated plates there, as studies.")] = False,
     processes: Annotated[int | None, typer.Option(min=1, help="How many at a time (one a core).")] = None,
 ) -> None:

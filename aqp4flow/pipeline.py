@@ -17,6 +17,7 @@ from aqp4flow.assay.readout import Frame
 from aqp4flow.assay.status import decide
 from aqp4flow.assay.units.reference import PlateUnits, plate_units
 from aqp4flow.assay.units.standard import Chance, PlateFacts
+from aqp4flow.cohort.bridging import BridgeRow
 from aqp4flow.model import (
     NAN,
     Check,
@@ -32,6 +33,7 @@ from aqp4flow.model import (
     Titration,
     TrajectoryPoint,
     Verdict,
+    Visit,
 )
 from aqp4flow.plate import Plate
 from aqp4flow.spill import spill_checks
@@ -62,6 +64,7 @@ class StudyResult:
     plates: tuple[PlateWells, ...]
     titers: tuple[PlateTiters, ...] = ()
     trajectories: tuple[TrajectoryPoint, ...] = ()
+    bridging: tuple[BridgeRow, ...] = ()
     clinical: tuple[ClinicalEvent, ...] = ()
     schedule: tuple[TimePoint, ...] = ()
     followed: tuple[Followed, ...] = ()
@@ -184,7 +187,6 @@ def finish(
 ) -> StudyResult:
     """Join titers to the patients' records and gather every check, those `told` of the definition first."""
     from aqp4flow.cohort.linking import link_checks
-    from aqp4flow.cohort.trajectory import by_serum, trajectories
 
     checks = [*told, *about_preset(assay, [plate.plate for plate in plates])]
     checks += [check for plate in plates for check in plate.checks]
@@ -193,25 +195,27 @@ def finish(
         checks += spill_checks(plate.plate.name, plate.spill, plate.setting, cutoffs.get(plate.plate.name))
     checks += [check for titer in titers for check in titer.checks]
     checks += _control_charts(titers)
-    points: list[TrajectoryPoint] = []
     wells = [well for plate in plates for well in plate.plate.wells]
     checks += link_checks(records, wells, assay.trajectory.months)
     known = records or PatientRecords()
-    if known.visits and titers:
-        titrations = [titration for plate in titers for titration in plate.titrations]
-        rows = [row for plate in titers for row in plate.rows]
-        measured = by_serum(titrations, rows)
-        points = trajectories(known.visits, measured, assay.trajectory.quantity, assay.seed.value)
     precision = Precision(assumed=assay.precision.rcv, min_df=assay.precision.min_df)
+    precise = []
     if titers:
         precision, check = _precision(assay, titers)
-        checks.append(check)
+        precise.append(check)
+    points: tuple[TrajectoryPoint, ...] = ()
+    bridged: tuple[BridgeRow, ...] = ()
+    if known.visits and titers:
+        points, bridged, told_of_visits = _courses(assay, titers, known.visits, precision)
+        checks += told_of_visits
+    checks += precise
     found = _analysis(assay, points, known)
     return StudyResult(
         assay=assay,
         plates=tuple(plates),
         titers=tuple(titers),
         trajectories=found.points,
+        bridging=bridged,
         clinical=known.clinical,
         schedule=found.schedule,
         followed=found.followed,
@@ -230,6 +234,24 @@ def _analysis(assay: Assay, points: Sequence[TrajectoryPoint], records: PatientR
     settled = assay.statistics
     plan = Plan(settled.tests, settled.primary_outcome, settled.primary_timepoint, settled.draws, assay.seed.value)
     return analyse(points, records, assay.trajectory.months, plan)
+
+
+def _courses(
+    assay: Assay, titers: Sequence[PlateTiters], visits: Sequence[Visit], precision: Precision
+) -> tuple[tuple[TrajectoryPoint, ...], tuple[BridgeRow, ...], list[Check]]:
+    """Patients over time, what their plates were compared by (of several plates), and the checks of both."""
+    from aqp4flow.cohort.bridging import bridging_check
+    from aqp4flow.cohort.trajectory import Following, by_serum, follow
+
+    titrations = [titration for plate in titers for titration in plate.titrations]
+    measured = by_serum(titrations, [row for plate in titers for row in plate.rows])
+    how = Following(assay.trajectory.quantity, assay.trajectory.bridging, precision, assay.seed.value)
+    course = follow(visits, measured, how)
+    if len(titers) == 1:
+        return course.points, (), []
+    check = bridging_check(course.bridges, how.bridging, course.crossed)
+    rows = tuple(row for one in course.bridges for row in one.rows)
+    return course.points, rows, [check] if check else []
 
 
 def _precision(assay: Assay, titers: Sequence[PlateTiters]) -> tuple[Precision, Check]:

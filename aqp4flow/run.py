@@ -353,6 +353,8 @@ def _tables_of(result: StudyResult) -> dict[str, str]:
         texts["statistics.csv"] = tables.to_csv(tables.statistics_table(result.statistics))
     if result.summaries:
         texts["summaries.csv"] = tables.to_csv(tables.summaries_table(result.summaries))
+    if result.bridging:
+        texts["bridging.csv"] = tables.to_csv(tables.bridging_table(result.bridging))
     return texts
 
 

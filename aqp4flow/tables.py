@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from aqp4flow.assay.units.parallelism import Parallelism
 from aqp4flow.assay.units.standard import Reference
+from aqp4flow.cohort.bridging import BridgeRow
 from aqp4flow.cytometry.beads import Calibration
 from aqp4flow.model import (
     NAN,
@@ -221,6 +222,8 @@ TRAJECTORIES = (
     "titer", "titer_low", "titer_high", "titer_bound", "status",
     "quantity", "fold_vs_baseline", "fold_low", "fold_high", "fold_bound", "flags", "notes",
     "units", "units_low", "units_high", "units_bound",
+    "value", "value_low", "value_high", "value_bound", "log2_fold", "log2_fold_low", "log2_fold_high",
+    "change", "change_limit", "change_basis", "timepoint",
 )  # fmt: skip
 
 
@@ -236,6 +239,32 @@ def _trajectory_row(point: TrajectoryPoint) -> list[Cell]:
         visit.patient, visit.visit, visit.serum, visit.collected, visit.month, joined(point.plates),
         "yes" if visit.baseline else "", *shifts, *_titer(point.titer), row.status.value if row else None,
         point.quantity, *_titer(point.fold), joined(point.flags), joined(point.notes), *_titer(point.units),
+        *_titer(point.value), *_log2(point.fold),
+        "" if visit.baseline else point.change.value,
+        point.limit.fold if point.limit else None, point.limit.why if point.limit else None, point.timepoint,
+    ]  # fmt: skip
+
+
+def _log2(fold: Titer | None) -> list[Cell]:
+    """log2 of value, low, high."""
+    sides = (fold.value, fold.low, fold.high) if fold else (NAN, NAN, NAN)
+    return [math.log2(side) if side > 0 else NAN for side in sides]
+
+
+BRIDGING = (
+    "plate", "serum", "role", "quantity", "dilution", "value", "value_low", "value_high", "bound", "used", "residual",
+    "plate_effect", "plate_effect_low", "plate_effect_high",
+)  # fmt: skip
+
+
+def bridging_table(rows: Sequence[BridgeRow]) -> Table:
+    """One row a plate and control, or serum measured on several plates; residual and effect are factors."""
+    return BRIDGING, [
+        [
+            row.plate, row.serum, row.role.value, row.quantity, row.dilution, *_titer(row.value),
+            "yes" if row.used else "", row.residual, *_limits(row.effect),
+        ]
+        for row in rows
     ]  # fmt: skip
 
 

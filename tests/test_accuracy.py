@@ -11,7 +11,7 @@ import pytest
 
 from aqp4flow.accuracy import tally
 from aqp4flow.accuracy.readinglevel import definition, frey_factor, reading_verdicts
-from aqp4flow.accuracy.verdicts import Verdicts, _bounded, judge
+from aqp4flow.accuracy.verdicts import Verdicts, bounded_verdict, judge
 from aqp4flow.assay.cutoffs.cutoff import CutOffs
 from aqp4flow.assay.declared import error_or_declared
 from aqp4flow.assay.readout import ReplicateError, combine, with_shift
@@ -107,10 +107,10 @@ def test_limits_that_hold_counting_only_are_flagged_and_a_declared_cv_is_told() 
 
 
 def titrated(scenario: Scenario):
-    from aqp4flow.accuracy.readinglevel import _wells
+    from aqp4flow.accuracy.readinglevel import measured
 
     plate = read_plates(scenario, 1, 3, median_ranks, frey_factor)[0]
-    return titrate_plate(_wells(plate, definition(scenario)), curves=False)
+    return titrate_plate(measured("R", plate.readings, definition(scenario)), curves=False)
 
 
 # --- what is planted --------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_the_true_cutoff_is_what_many_negatives_give() -> None:
     ],
 )
 def test_titers_against_their_truth(found: Titer, true: float, side: int) -> None:
-    assert _bounded("c", "titer", found, true).side == side
+    assert bounded_verdict("c", "titer", found, true).side == side
 
 
 def test_an_endpoint_is_held_against_the_printed_cutoffs() -> None:

@@ -399,8 +399,8 @@ def test_a_serum_on_two_plates_is_combined_on_the_log_scale_and_says_so() -> Non
     point = trajectories(visits, measured, "titer", 1)[1]
     assert point.titer is not None
     assert point.titer.value == pytest.approx(80)
-    assert point.notes == ("combined-plates",)
-    assert "other-plate-than-baseline" in point.flags
+    assert point.notes == ("combined-plates", "plate-noise-from-few")
+    assert point.flags == ("other-plate-than-baseline", "not-bridged")
 
 
 def test_other_quantities_can_be_followed() -> None:

@@ -90,7 +90,7 @@ def test_every_column_is_documented() -> None:
     from aqp4flow import tables
 
     page = _documented("study.md")
-    found = [tables.WELLS, tables.REACTIVITY, tables.TITERS, tables.TRAJECTORIES, tables.CUTOFFS]
+    found = [tables.WELLS, tables.REACTIVITY, tables.TITERS, tables.TRAJECTORIES, tables.BRIDGING, tables.CUTOFFS]
     found += [
         tables.checks_table([])[0],
         tables.repairs_table([])[0],

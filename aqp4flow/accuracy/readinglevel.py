@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from aqp4flow.accuracy.verdicts import Verdicts, judge
@@ -11,6 +12,7 @@ from aqp4flow.assay.readout import with_shift
 from aqp4flow.cytometry.gates import GateChannels
 from aqp4flow.cytometry.measure import median_ranks
 from aqp4flow.gating import OwnGates
+from aqp4flow.model import Reading
 from aqp4flow.pipeline import titrate_plate
 from aqp4flow.plate import Plate, Setting
 from aqp4flow.simulate.readings import ReadPlate, read_plates
@@ -47,8 +49,13 @@ def reading_verdicts(scenario: Scenario, plates: int, seed: int) -> list[Verdict
 
 
 def _wells(plate: ReadPlate, assay: Assay) -> PlateWells:
+    """A plate of a scenario as one that was measured."""
+    return measured(plate.planted.name, plate.readings, assay)
+
+
+def measured(name: str, read: Sequence[Reading], assay: Assay) -> PlateWells:
     """Readings as a plate that was measured."""
-    readings = tuple(with_shift(reading) for reading in plate.readings)
+    readings = tuple(with_shift(reading) for reading in read)
     setting = Setting(assay, GateChannels("FSC-A", "SSC-A", reporter="FITC-A"), "APC-A", None, None)
-    whole = Plate(plate.planted.name, tuple(reading.well for reading in readings), {})
+    whole = Plate(name, tuple(reading.well for reading in readings), {})
     return PlateWells(whole, setting, OwnGates((), {}), readings, (), (), (), Spill(None))

@@ -45,12 +45,13 @@ class Coverage:
 def coverages(level: str, cell: str, plates: Sequence[Verdicts]) -> list[Coverage]:
     """One row a quantity."""
     return [
-        _coverage(level, cell, quantity, [[v for v in one.numbers if v.quantity == quantity] for one in plates])
+        coverage(level, cell, quantity, [[v for v in one.numbers if v.quantity == quantity] for one in plates])
         for quantity in QUANTITIES
     ]
 
 
-def _coverage(level: str, cell: str, quantity: str, plates: Sequence[Sequence[Verdict]]) -> Coverage:
+def coverage(level: str, cell: str, quantity: str, plates: Sequence[Sequence[Verdict]]) -> Coverage:
+    """One row; `plates` are groups of numbers that may err together."""
     plates = [one for one in plates if one]
     every = [verdict for one in plates for verdict in one]
     sizes = np.array([len(one) for one in plates], float)
@@ -161,16 +162,17 @@ def coverage_markdown(found: Sequence[Coverage], ends: Sequence[Endpoints]) -> s
     of_cell = {end.cell: end for end in ends}
     for cell, c in by_cell.items():
         end = of_cell[cell]
-        words = [cell, _percent(c["delta"]), str(c["delta"].n)]
+        words = [cell, coverage_percent(c["delta"]), str(c["delta"].n)]
         for quantity in ("titer", "fold"):
             one = c[quantity]
-            words += [_percent(one), str(one.n), str(one.bounded), f"{one.width:.2f}"]
+            words += [coverage_percent(one), str(one.n), str(one.bounded), f"{one.width:.2f}"]
         words += [str(end.exact), str(end.one_step), f"**{end.further}**" if end.further else "0"]
         lines.append("| " + " | ".join(words) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _percent(c: Coverage) -> str:
+def coverage_percent(c: Coverage) -> str:
+    """Percent and its standard error, bold outside what is wanted."""
     if not c.n:
         return ""
     text = f"{c.percent:.1f}" + ("" if math.isnan(c.se) else f" ± {c.se:.1f}")

@@ -70,7 +70,7 @@ def judge(cell: str, planted: PlantedPlate, found: PlateTiters, seed: int) -> Ve
         if true is None or len(true.dilutions) < 2:
             continue
         if titration.titer is not None:
-            numbers.append(_bounded(cell, "titer", titration.titer, true.titer))
+            numbers.append(bounded_verdict(cell, "titer", titration.titer, true.titer))
         if titration.endpoint is not None:
             steps = _endpoint_steps(true, titration.endpoint, [row for row in rows if row.serum == true.name])
             endpoints.append(EndpointVerdict(cell, steps))
@@ -86,7 +86,7 @@ def _delta(cell: str, true: PlantedSerum, row: Reactivity) -> Verdict:
     return Verdict(cell, "delta", side, math.log(row.delta.value / delta), math.log(row.delta.high / row.delta.low))
 
 
-def _bounded(cell: str, quantity: str, found: Titer, true: float) -> Verdict:
+def bounded_verdict(cell: str, quantity: str, found: Titer, true: float) -> Verdict:
     """A titer or fold against its truth: with a bound, what lies beyond it is as was said; an open side has no end."""
     low = 0.0 if math.isnan(found.low) else found.low
     high = math.inf if math.isnan(found.high) else found.high
@@ -133,9 +133,9 @@ def _folds(cell: str, planted: PlantedPlate, found: PlateTiters, seed: int) -> l
         now, before = truth[point.visit.serum], truth[f"{point.visit.patient}-{VISITS[0]}"]
         if point.visit.baseline or point.fold is None:
             continue
-        verdicts.append(_bounded(cell, "fold", point.fold, now.concentration / before.concentration))
+        verdicts.append(bounded_verdict(cell, "fold", point.fold, now.concentration / before.concentration))
         if 0 < now.titer < math.inf and 0 < before.titer < math.inf:
-            verdicts.append(_bounded(cell, "titer-fold", point.fold, now.titer / before.titer))
+            verdicts.append(bounded_verdict(cell, "titer-fold", point.fold, now.titer / before.titer))
     return verdicts
 
 

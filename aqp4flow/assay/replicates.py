@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -53,24 +54,32 @@ class Law:
 
         folded = self._folded(terms)
         total = counting + self.variance(terms)
-        doubt = _doubt(np.array(self.information), folded)
+        doubt = self._doubt(folded)
         df = 2 * total**2 / doubt if doubt > 0 and math.isfinite(total) else math.inf
         df = max(1.0, self.df / 4, min(df, self.df))
         return float(stdtrit(df, 0.975))
+
+    def _doubt(self, terms: Values) -> float:
+        """Variance of the model's value: terms' C terms, C the inverse of the information, infinite without any."""
+        if self._scaled is None:
+            return math.inf
+        unit, inverse = self._scaled
+        scaled = terms / unit
+        return float(scaled @ inverse @ scaled)
+
+    @cached_property
+    def _scaled(self) -> tuple[Values, Values] | None:
+        """The information's units and its inverse in them; None where a coefficient has no information."""
+        information = np.array(self.information)
+        unit = np.sqrt(np.diag(information))
+        if not np.all(unit > 0):
+            return None
+        return unit, np.linalg.pinv(information / np.outer(unit, unit))
 
     def _folded(self, terms: Sequence[float]) -> Values:
         """The terms, or their sum where one coefficient serves for all."""
         values = np.asarray(terms, np.float64)
         return values if len(self.coefficients) == len(values) else values.sum(keepdims=True)
-
-
-def _doubt(information: Values, terms: Values) -> float:
-    """Variance of a model's value: terms' C terms, C the inverse of the information, scaled so that units drop out."""
-    unit = np.sqrt(np.diag(information))
-    if not np.all(unit > 0):
-        return math.inf
-    scaled = terms / unit
-    return float(scaled @ np.linalg.pinv(information / np.outer(unit, unit)) @ scaled)
 
 
 @dataclass(frozen=True)

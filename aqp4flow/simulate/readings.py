@@ -8,7 +8,7 @@ limits; the ranks that bound a median are asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,7 +126,7 @@ def _planted(binding: _Binding, scenario: Scenario, day: float, cutoff: float) -
 
 
 class _Wells:
-    """Wells of one plate, as they are read one after another."""
+    """_Wells of one plate, as they are read one after another."""
 
     def __init__(self, rng: np.random.Generator, scenario: Scenario, plate: str, day: float, ranks: Ranks) -> None:
         self.rng, self.scenario, self.plate, self.day, self.ranks = rng, scenario, plate, day, ranks
@@ -171,6 +171,26 @@ class _Wells:
         gaps = self.rng.gamma([low + 1, middle - low, high - middle, n - high])
         light = median * np.exp(spread * _normal_quantile(np.cumsum(gaps)[:3] / gaps.sum()))
         return Estimate(float(light[1]), float(light[0]), float(light[2]))
+
+
+@dataclass(frozen=True)
+class Series:
+    """A serum as it is put on a plate: its own shift, its dilutions, how often each."""
+
+    serum: Serum
+    shift: float
+    dilutions: tuple[float, ...]
+    replicates: int = 1
+
+
+def read_series(
+    rng: np.random.Generator, scenario: Scenario, plate: str, day: float, ranks: Ranks, series: Iterable[Series]
+) -> tuple[Reading, ...]:
+    """What the wells of one plate read; `day` is how strongly its secondary stained."""
+    wells = _Wells(rng, scenario, plate, day, ranks)
+    for one in series:
+        wells.series(_Binding(one.serum, one.shift), one.dilutions, one.replicates)
+    return tuple(wells.made)
 
 
 def _normal_quantile(p: Values | float) -> Values:

@@ -162,57 +162,61 @@ def true_titer(readout: Callable[[float], float], ladder: Sequence[float], cutof
 
 # --- grids ----------------------------------------------------------------------------------------
 
-_BASE = Scenario("base")
+PLAIN = Scenario("base")
 _VARIED: tuple[Scenario, ...] = (
-    _BASE,
-    replace(_BASE, name="steps of 2", ladder=tuple(10.0 * 2**step for step in range(10))),
-    replace(_BASE, name="steps of 3", events_too=False, ladder=tuple(10.0 * 3**step for step in range(8))),
-    replace(_BASE, name="steps of 10", ladder=tuple(10.0**step for step in range(1, 6))),
-    replace(_BASE, name="mixed steps", ladder=(5.0, 10.0, 32.0, 100.0, 320.0, 1000.0, 10_000.0)),
-    replace(_BASE, name="1 replicate", replicates=1),
+    PLAIN,
+    replace(PLAIN, name="steps of 2", ladder=tuple(10.0 * 2**step for step in range(10))),
+    replace(PLAIN, name="steps of 3", events_too=False, ladder=tuple(10.0 * 3**step for step in range(8))),
+    replace(PLAIN, name="steps of 10", ladder=tuple(10.0**step for step in range(1, 6))),
+    replace(PLAIN, name="mixed steps", ladder=(5.0, 10.0, 32.0, 100.0, 320.0, 1000.0, 10_000.0)),
+    replace(PLAIN, name="1 replicate", replicates=1),
     replace(
-        _BASE,
+        PLAIN,
         name="1 replicate, well_cv declared",
         events_too=False,
         replicates=1,
         settings={"titer": {"well_cv": 8.0}},
     ),
-    replace(_BASE, name="3 replicates", replicates=3),
-    replace(_BASE, name="a titer a replicate", events_too=False, settings={"titer": {"replicates": "separate"}}),
-    replace(_BASE, name="300 events", events=300),
-    replace(_BASE, name="12,000 events", events=12_000),
-    replace(_BASE, name="well error 5 %", events_too=False, well_error=0.04, pipetting=0.03),
-    replace(_BASE, name="well error 15 %", events_too=False, well_error=0.10, pipetting=0.11),
-    replace(_BASE, name="well error 25 %", well_error=0.18, pipetting=0.17),
-    replace(_BASE, name="error carried along", events_too=False, carried=True),
-    replace(_BASE, name="3 negatives", negatives=3),
-    replace(_BASE, name="20 negatives", events_too=False, negatives=20),
-    replace(_BASE, name="skewed negatives", events_too=False, skewed=True),
-    replace(_BASE, name="fixed cut-off", settings={"cutoff": {"rule": "fixed", "delta": 400.0, "ratio": 1.5}}),
-    replace(_BASE, name="ratio decides", settings={"readout": {"decide": "ratio"}}),
-    replace(_BASE, name="index decides", events_too=False, settings={"readout": {"decide": "index"}}),
-    replace(_BASE, name="non-specific x 4", nonspecific=4.0),
-    replace(_BASE, name="10 % transfected", transfected=0.10),
-    replace(_BASE, name="5 clones", clones=5),
+    replace(PLAIN, name="3 replicates", replicates=3),
+    replace(PLAIN, name="a titer a replicate", events_too=False, settings={"titer": {"replicates": "separate"}}),
+    replace(PLAIN, name="300 events", events=300),
+    replace(PLAIN, name="12,000 events", events=12_000),
+    replace(PLAIN, name="well error 5 %", events_too=False, well_error=0.04, pipetting=0.03),
+    replace(PLAIN, name="well error 15 %", events_too=False, well_error=0.10, pipetting=0.11),
+    replace(PLAIN, name="well error 25 %", well_error=0.18, pipetting=0.17),
+    replace(PLAIN, name="error carried along", events_too=False, carried=True),
+    replace(PLAIN, name="3 negatives", negatives=3),
+    replace(PLAIN, name="20 negatives", events_too=False, negatives=20),
+    replace(PLAIN, name="skewed negatives", events_too=False, skewed=True),
+    replace(PLAIN, name="fixed cut-off", settings={"cutoff": {"rule": "fixed", "delta": 400.0, "ratio": 1.5}}),
+    replace(PLAIN, name="ratio decides", settings={"readout": {"decide": "ratio"}}),
+    replace(PLAIN, name="index decides", events_too=False, settings={"readout": {"decide": "index"}}),
+    replace(PLAIN, name="non-specific x 4", nonspecific=4.0),
+    replace(PLAIN, name="10 % transfected", transfected=0.10),
+    replace(PLAIN, name="5 clones", clones=5),
 )
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Scenarios, and how many plates of each are made at either level; `calls`: plates for negatives and weak sera."""
+    """Scenarios, and how many plates of each are made at either level; `calls`: plates for negatives and weak sera;
+    `cohorts`: how many studies of seven patients in each layout.
+    """
 
     name: str
     scenarios: tuple[Scenario, ...]
     reading_plates: int
     event_plates: int
     calls: int
+    cohorts: int = 0
 
 
 GRIDS = {
     grid.name: grid
     for grid in (
-        Grid("tiny", (_BASE, replace(_VARIED[3], events=600)), 6, 1, 1),
+        Grid("tiny", (PLAIN, replace(_VARIED[3], events=600)), 6, 1, 1, 2),
         Grid("readings", _VARIED, 250, 0, 0),
         Grid("standard", _VARIED, 250, 4, 12),
+        Grid("cohort", (), 0, 0, 0, 500),
     )
 }
