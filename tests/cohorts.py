@@ -49,7 +49,7 @@ def cohort(n: int, clinical: bool = True, visits: bool = True, tested: bool = Tr
     points = tuple(point for i, name in enumerate(names) for point in _course(rng, name, i)) if visits else ()
     events = tuple(event for i, name in enumerate(names) for event in _events(rng, name, i)) if clinical else ()
     followed = tuple(_followed(events, name) for name in names) if clinical else ()
-    result = StudyResult(assay(**tables), (), (), points, events, SCHEDULE, followed)
+    result = StudyResult(assay(**tables), (), (), points, clinical=events, schedule=SCHEDULE, followed=followed)
     return replace(result, statistics=_statistics(n, followed), summaries=_summaries(result)) if tested else result
 
 

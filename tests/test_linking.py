@@ -272,6 +272,7 @@ def messy(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
     japanese.append("PT04-X,PT04,2012/10/10,M06,")
     (folder / "visits.csv").write_bytes(("\r\n".join(japanese) + "\r\n").encode("cp932"))
+    (folder / "clinical.csv").unlink(missing_ok=True)
     book = openpyxl.Workbook()
     for row in (
         ["患者", "日付", "種類", "値"],

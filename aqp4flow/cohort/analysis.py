@@ -20,6 +20,8 @@ from aqp4flow.model import (
     Verdict,
 )
 
+_SUBJECT = "statistics"
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -75,10 +77,10 @@ def _primary(rows: Sequence[Statistic], schedule: Sequence[TimePoint], plan: Pla
         message = (
             f"The primary contrast, {wanted} against baseline, is tested by {tested[0].test}: p = {tested[0].p:.3g}."
         )
-        return [Check("run", "statistics", "primary-contrast", wanted, "", Verdict.PASS, message)]
+        return [Check("run", _SUBJECT, "primary-contrast", wanted, "", Verdict.PASS, message)]
     names = ", ".join(point.name for point in schedule) or "none"
     message = (
         f"The primary contrast, {wanted} against baseline, could not be tested. Time points are {names}; the notes of "
         "statistics.csv say why a test was not possible."
     )
-    return [Check("run", "statistics", "primary-contrast", wanted, "", Verdict.WARN, message)]
+    return [Check("run", _SUBJECT, "primary-contrast", wanted, "", Verdict.WARN, message)]

@@ -19,6 +19,7 @@ from aqp4flow.model import NAN, UNKNOWN, Bound, Check, Estimate, Role, Titer, Va
 
 BRIDGING = (Role.REFERENCE, Role.POSITIVE)
 AUTO, NONE = "auto", "none"
+_SUBJECT = "trajectories"
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,7 +309,7 @@ def bridging_check(bridges: Sequence[Bridge], control: str, crossed: Mapping[str
             f"[trajectory] bridging names {control!r}, which is no reference or positive control with a {quantity} on "
             f"any plate: no plates were compared. Controls are: {', '.join(sorted(names)) or 'none'}."
         )
-        return Check("run", "trajectories", "bridging", control, "a control", Verdict.FAIL, message)
+        return Check("run", _SUBJECT, "bridging", control, "a control", Verdict.FAIL, message)
     if not sum(crossed.values()):
         return None
     apart, by_one = crossed.get("not-bridged", 0), crossed.get("bridged-by-one", 0)
@@ -323,4 +324,4 @@ def bridging_check(bridges: Sequence[Bridge], control: str, crossed: Mapping[str
     if by_one:
         message += f" {by_one} rest on a single control, whose own behaviour nothing checks: run two."
     verdict = Verdict.WARN if apart or by_one else Verdict.PASS
-    return Check("run", "trajectories", "bridging", apart, "0 not bridged", verdict, message)
+    return Check("run", _SUBJECT, "bridging", apart, "0 not bridged", verdict, message)
