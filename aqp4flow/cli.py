@@ -391,6 +391,9 @@ def _finished(result: StudyResult, results: Path, as_json: bool) -> None:
     places = {
         name: str(results / relative)
         for name, relative in {
+            "figure1": "figures/figure1.svg",
+            "figure2": "figures/figure2.svg",
+            "figure3": "figures/figure3.svg",
             "figure4": "figures/figure4.svg",
             "report": "report.html",
             "titers": "titers.csv",
@@ -405,6 +408,9 @@ def _finished(result: StudyResult, results: Path, as_json: bool) -> None:
     else:
         for name, place in places.items():
             typer.echo(f"{name:8} {place}")
+        for check in result.checks:
+            if check.check == "figure-not-made":
+                typer.echo(check.message, err=True)
     for problem in result.failed:
         limit = f" (limit: {problem.limit})" if problem.limit else ""
         typer.echo(f"{problem.subject}: {problem.message}{limit}", err=True)

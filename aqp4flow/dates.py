@@ -17,6 +17,10 @@ _TIME = re.compile(r"(.*\S)(?:\s+|(?<=\d)T)(\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})")
 _JAPANESE = re.compile(r"(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_FULL_NAMES = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
 _NAMED = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
 #: Day 0 of the two ways in which Excel counts days (the first holds its 29 February 1900).
 _DAY_ZERO = {1900: datetime.date(1899, 12, 30), 1904: datetime.date(1904, 1, 1)}
@@ -126,9 +130,8 @@ def _month_name(text: str) -> DateRefusedError | None:
         readings = [_day(_full(match[3]), number(match[1]), match[2])]
     elif match := re.fullmatch(rf"{_NAMED}[-/ .]*(\d{{1,2}})|(\d{{1,2}})[-/ .]*{_NAMED}", text, re.IGNORECASE):
         month, other = number(match[1] or match[4]), int(match[2] or match[3])
-        hint = (
-            f"a day of {2000 + other}-{month:02d}, or day {other} of month {month} of a year that is not said: {WRITE}"
-        )
+        name = _FULL_NAMES[month - 1]
+        hint = f"it may be a day of {name} 20{other:02d}, or {other} {name} of a year that is not shown: {WRITE}"
         return DateRefusedError("has its month by name and is not whole", hint)
     elif not re.search(_NAMED, text, re.IGNORECASE):
         return None

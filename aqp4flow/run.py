@@ -46,6 +46,7 @@ _LIBRARIES = (
     "pydantic",
     "scipy",
     "sklearn",
+    "statsmodels",
 )
 
 
@@ -302,6 +303,8 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
     ]
     titers = [] if until == "wells" else [pipeline.titrate_plate(plate) for plate in plates]
     result = pipeline.finish(study.assay, plates, titers, study.records, study.told)
+    if until != "wells":
+        result = replace(result, checks=(*result.checks, *_about_figures(study, result)))
     texts = _tables_of(result)
     with fresh_folder(out) as folder:
         for name, text in texts.items():
@@ -314,6 +317,13 @@ def run_study(study: Study, out: Path, until: str | None = None, progress: Progr
         manifest = _manifest(study, result, folder, out)
         _write(folder / "manifest.json", (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
     return result
+
+
+def _about_figures(study: Study, result: StudyResult) -> list[Check]:
+    """Which figures a study's tables do not allow, and a missing font. A plate run alone has no patients to draw."""
+    from aqp4flow.report import figures
+
+    return figures.figure_checks(result) if study.folders != (study.root,) else []
 
 
 def _tables_of(result: StudyResult) -> dict[str, str]:

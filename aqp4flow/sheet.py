@@ -64,6 +64,16 @@ class Row:
         return SheetError(f"{self.where}: row {self.number}", what, hint)
 
 
+def by_row(problems: Iterable[SheetError]) -> list[SheetError]:
+    """Problems of one table from its top to its bottom, those of the whole table first."""
+
+    def number(problem: SheetError) -> int:
+        match = re.search(r": row (\d+)$", problem.where)
+        return int(match[1]) if match else 0
+
+    return sorted(problems, key=number)
+
+
 def find_table(folder: Path, stem: str) -> Path | None:
     """`stem.csv` or `stem.xlsx` in a folder; raises SheetError when both are there."""
     found = [folder / f"{stem}{ending}" for ending in (".csv", ".xlsx") if (folder / f"{stem}{ending}").is_file()]
@@ -179,7 +189,10 @@ def read_dilution(row: Row) -> float | None:
         return None
     match = re.fullmatch(r"(?:1[:/])?(\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?(?:e\+?\d+)?)", text, re.IGNORECASE)
     if not match:
-        raise row.error(f"dilution {row['dilution']!r} is not a number", "write 40, 1:40 or 1/40")
+        hint = "write 40, 1:40 or 1/40"
+        if re.fullmatch(r"(\d+days?,)?\d{1,2}:\d{2}:\d{2}", text):
+            hint = "Excel took 1:40 for a time of day: write 40"
+        raise row.error(f"dilution {row['dilution']!r} is not a number", hint)
     value = as_shown(float(match[1].replace(",", "")))
     if not math.isfinite(value):
         raise row.error(f"dilution {row['dilution']!r} is not a finite number", "write 40, 1:40 or 1/40")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +18,12 @@ from aqp4flow.cohort.statistics.inversion import inverted
 from aqp4flow.cohort.statistics.multiplicity import holm
 from aqp4flow.cohort.statistics.paired import paired_t, paired_t_of
 from aqp4flow.cohort.statistics.ranks import rank_sum, signed_rank
+from aqp4flow.cohort.statistics.rates import rate_ratio
 from aqp4flow.errors import AnalysisError
 
 BEFORE, AFTER = np.array([2, 2, 2, 3, 3, 3, 5.0]), np.array([0, 0, 0, 0, 0, 1, 2.0])
 few = st.integers(-4, 4)
+DOCS = Path(__file__).parents[1] / "docs" / "statistics.md"
 
 
 def arrays(low: int, high: int) -> st.SearchStrategy[np.ndarray]:
@@ -355,6 +359,7 @@ def test_many_bounds_are_tried_at_their_ends() -> None:
     d = -np.linspace(1, 4, 80)
     codes = np.array([0] * 20 + [-1] * 60)
     assert signed_rank(d, codes).p < 1e-12
+    assert "p is the largest at either end of the bounds" in signed_rank(d, codes).note
     assert signed_rank(np.where(codes, 1.0, d), codes).p == 1
 
 
@@ -442,6 +447,23 @@ def test_holm_by_hand() -> None:
     np.testing.assert_allclose(holm(np.array([0.04, np.nan, 0.01, 0.03, 0.5])), [0.09, np.nan, 0.04, 0.09, 0.5])
     np.testing.assert_allclose(holm(np.array([0.6, 0.7])), [1, 1])
     assert holm(np.array([])).shape == (0,)
+
+
+def test_the_smallest_p_are_those_of_the_documentation() -> None:
+    """The table of docs/statistics.md, row by row."""
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [int(n) for n, _ in rows] == [5, 6, 7, 8, 9, 10]
+    for name, rest in rows:
+        n = int(name)
+        ordered = np.tile([3.0, 2.0, 1.0], (n, 1))
+        found = (
+            signed_rank(np.arange(1.0, n + 1)),
+            rank_sum(np.arange(n) + 50.0, np.arange(1.0, n + 1)),
+            friedman(ordered),
+            dunn(ordered)[1],
+            rate_ratio(n, 1, 0, 1),
+        )
+        assert rest.split(" | ") == [f"{one.attainable:.3g}" for one in found]
 
 
 def test_what_cannot_be_tested_says_why() -> None:

@@ -132,6 +132,7 @@ def test_every_check_and_flag_is_documented() -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "aqp4flow").rglob("*.py"))
     codes = set(re.findall(r'Check\([^"]*"(?:plate|well|run|patient|serum)",[^"]*?"([a-z-]+)"', source))
     codes |= set(re.findall(r'flags(?:\.append\(|, )"([a-z-]+)"', source))
+    codes |= set(re.findall(r'_of_patient\([\w.]+, "([a-z-]+)"', source))
     assert len(codes) > 30
     page = _documented("checks.md")
     assert [code for code in sorted(codes) if f"`{code}`" not in page] == []

@@ -55,7 +55,8 @@ def analyse(
 
 def _placed(points: Sequence[TrajectoryPoint], timepoints: Sequence[TimePoint]) -> tuple[TrajectoryPoint, ...]:
     """The points with the time point that each stands for, empty where another visit of the patient does."""
-    placed = allot_visits([point.visit for point in points], timepoints).placed
+    measured = {point.visit.serum for point in points if point.plates}
+    placed = allot_visits([point.visit for point in points], timepoints, measured).placed
     names = {visit.serum: name for (_, name), visit in placed.items()}
     return tuple(replace(point, timepoint=names.get(point.visit.serum, "")) for point in points)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from aqp4flow.cohort.visits import months_between
 from aqp4flow.errors import SheetError
 from aqp4flow.model import NAN, ClinicalEvent, ClinicalKind, Visit
-from aqp4flow.sheet import Row, nearest, plain, read_date, read_table
+from aqp4flow.sheet import Row, by_row, nearest, plain, read_date, read_table
 
 HEADINGS = ("patient", "date", "kind", "value")
 _JAPANESE = {
@@ -70,7 +70,7 @@ def read_clinical(path: Path, visits: Sequence[Visit] | None) -> tuple[list[Clin
         )
         for entry in entries
     ]
-    return sorted(events, key=lambda event: (event.patient, event.date, event.kind)), problems
+    return sorted(events, key=lambda event: (event.patient, event.date, event.kind)), by_row(problems)
 
 
 # --- one row ---------------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from aqp4flow.cohort.courses import treatment_starts
+from aqp4flow.cohort.names import ALIKE, alike
 from aqp4flow.cohort.schedule import (
     SCORES,
     Allotment,
+    Unplaced,
     allot_scores,
     allot_visits,
     baseline_label,
@@ -24,10 +26,15 @@ _FEWEST_DAYS = 2  # between two visits of one patient
 _EXPECTED = 0.5  # the share of patients at a time point from which others are missed there
 
 
-def course_checks(records: PatientRecords, months: Sequence[float] = ()) -> list[Check]:
-    """Everything odd about visits and events in time, patient by patient within each check."""
+def course_checks(
+    records: PatientRecords, months: Sequence[float] = (), measured: Collection[str] | None = None
+) -> list[Check]:
+    """Everything odd about visits and events in time, patient by patient within each check.
+
+    `measured` are the sera that lie on a plate, as for `allot_visits`.
+    """
     points = schedule(records, months)
-    visits = allot_visits(records.visits, points)
+    visits = allot_visits(records.visits, points, measured)
     checks = _labels(records.visits) + _baselines(records) + _close(records.visits)
     checks += (
         _off_schedule(records.visits, points) + _unplaced_visits(visits) + _missing(records.visits, visits, points)
@@ -40,7 +47,8 @@ def course_checks(records: PatientRecords, months: Sequence[float] = ()) -> list
 
 
 def _labels(visits: Sequence[Visit]) -> list[Check]:
-    """Labels that are missing for some, or differ at the baseline."""
+    """Labels that are missing for some, are nearly the same, or differ at the baseline."""
+    table = "visits"
     without = [visit for visit in visits if not visit.visit]
     checks = []
     if without and len(without) < len(visits):
@@ -48,8 +56,13 @@ def _labels(visits: Sequence[Visit]) -> list[Check]:
             f"{_rows(without)} have no label under visit, so no label is used: time points follow from the dates. "
         )
         message += "Fill in the labels, or take the column out."
-        checks.append(Check("run", "visits", "visit-labels", len(without), "0", Verdict.WARN, message))
+        checks.append(Check("run", table, "visit-labels", len(without), "0", Verdict.WARN, message))
     if by_label(visits):
+        rows = {label: [visit for visit in visits if visit.visit == label] for label in {v.visit for v in visits}}
+        for group in alike(sorted(rows)):
+            shown = " and ".join(f"{label!r} ({_rows(rows[label])})" for label in group)
+            message = f"The labels {shown} differ only {ALIKE}. They are two time points: if not, write one label."
+            checks.append(Check("run", table, "visit-labels", group[0], "", Verdict.WARN, message))
         first = baseline_label(visits)
         for visit in visits:
             if visit.baseline and visit.visit != first:
@@ -139,10 +152,10 @@ def _missing(visits: Sequence[Visit], allotted: Allotment[Visit], points: Sequen
         last = max((point.month for point in points if patient in held[point.name]), default=0.0)
         gaps = [point.name for point in absent if point.month < last]
         after = [point.name for point in absent if point.month > last]
-        parts = [f"no visit at {', '.join(gaps)}"] if gaps else []
-        parts += [f"none after its last one, at {', '.join(after)}"] if after else []
-        message = f"Patient {patient} has {' and '.join(parts)}, where others have. Tests that need every time point "
-        message += "leave the patient out."
+        parts = [f"{', '.join(gaps)} (missed)"] if gaps else []
+        parts += [f"{', '.join(after)} (after its last)"] if after else []
+        message = f"Patient {patient} has no visit at {' and '.join(parts)}, where others have. Tests that need every "
+        message += "time point leave the patient out."
         checks.append(_of_patient(patient, "visits-missing", ";".join(point.name for point in absent), message))
     return checks
 
@@ -151,19 +164,19 @@ def _missing(visits: Sequence[Visit], allotted: Allotment[Visit], points: Sequen
 
 
 def _unplaced_scores(records: PatientRecords, points: Sequence[TimePoint]) -> list[Check]:
+    """Scores that stand nowhere; information only where others stand in their places."""
     checks = []
     for kind in SCORES:
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[Unplaced[ClinicalEvent]]] = {}
         for left in allot_scores(records, points, kind).unplaced:
-            found.setdefault(left.item.patient, []).append(
-                f"{left.item.date} (clinical row {left.item.row}): {left.why}"
-            )
+            found.setdefault(left.item.patient, []).append(left)
         name = "EDSS" if kind is ClinicalKind.EDSS else kind.value
-        for patient, reasons in sorted(found.items()):
-            message = (
-                f"{name} that stands at no time point, and takes no part in means and tests: {'; '.join(reasons)}."
-            )
-            checks.append(_of_patient(patient, "score-without-timepoint", f"{kind}: {len(reasons)}", message))
+        for patient, unplaced in sorted(found.items()):
+            reasons = [f"{left.item.date} (clinical row {left.item.row}): {left.why}" for left in unplaced]
+            message = f"{name} at no time point, that takes no part in means and tests: {'; '.join(reasons)}."
+            verdict = Verdict.PASS if all(left.second for left in unplaced) else Verdict.WARN
+            value = f"{kind}: {len(reasons)}"
+            checks.append(_of_patient(patient, "score-without-timepoint", value, message, verdict))
     return checks
 
 
@@ -214,8 +227,8 @@ def _unobserved(records: PatientRecords) -> list[Check]:
 # --- words -------------------------------------------------------------------------------------------
 
 
-def _of_patient(patient: str, code: str, value: float | str, message: str) -> Check:
-    return Check("patient", patient, code, value, "", Verdict.WARN, message)
+def _of_patient(patient: str, code: str, value: float | str, message: str, verdict: Verdict = Verdict.WARN) -> Check:
+    return Check("patient", patient, code, value, "", verdict, message)
 
 
 def _rows(visits: Sequence[Visit]) -> str:

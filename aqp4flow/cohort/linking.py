@@ -6,17 +6,14 @@ Nothing here needs an event: `aqp4flow check` says it before a number is made, a
 from __future__ import annotations
 
 import difflib
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from aqp4flow.cohort.clinical import too_early
 from aqp4flow.cohort.coursechecks import course_checks
+from aqp4flow.cohort.names import ALIKE, alike, name_key
 from aqp4flow.errors import SheetError, listed
 from aqp4flow.model import WITH_SERUM, Check, ClinicalKind, PatientRecords, Role, Verdict, Visit, Well
 
-_SEPARATORS = re.compile(r"[\s_\-‐‑‒–—−ー.・/]+")
-_ALIKE = "in case, width, blanks, hyphens or leading zeros"
 _CLOSE = 0.8  # difflib's ratio from which a name is offered
 
 
@@ -32,7 +29,7 @@ def link_checks(records: PatientRecords | None, wells: Sequence[Well], months: S
         return checks
     if known.visits:
         checks = _measured(known.visits, wells) + _on_several_plates(known.visits, wells) + checks
-    return checks + _names(known) + _in_one_table(known) + course_checks(known, months)
+    return checks + _names(known) + _in_one_table(known) + course_checks(known, months, _plates_of(wells))
 
 
 def contradictions(records: PatientRecords, table: str) -> list[SheetError]:
@@ -50,26 +47,6 @@ def contradictions(records: PatientRecords, table: str) -> list[SheetError]:
 # --- names ------------------------------------------------------------------------------------------
 
 
-def name_key(name: str) -> str:
-    """What is left of a name that people write in several ways: no case, width, blanks, hyphens, leading zeros.
-
-    A separator between two digits stays: `1-11` and `11-1` are two names.
-    """
-    text = unicodedata.normalize("NFKC", name).casefold()
-    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
-    text = _SEPARATORS.sub("-", text).strip("-")
-    text = re.sub(r"(?<!\d)-|-(?!\d)", "", text)
-    return re.sub(r"(?<!\d)0+(?=\d)", "", text)
-
-
-def _alike(names: Iterable[str]) -> list[list[str]]:
-    """Groups of different names with one key."""
-    groups: dict[str, list[str]] = {}
-    for name in dict.fromkeys(names):
-        groups.setdefault(name_key(name), []).append(name)
-    return [group for group in groups.values() if len(group) > 1]
-
-
 def _named(records: PatientRecords) -> dict[str, str]:
     """Every patient and where the name stands first."""
     found: dict[str, str] = {}
@@ -84,16 +61,14 @@ def _names(records: PatientRecords) -> list[Check]:
     """Names that differ only as people write them differently."""
     checks = []
     patients = _named(records)
-    for group in _alike(patients):
+    for group in alike(patients):
         shown = " and ".join(f"{name!r} ({patients[name]})" for name in group)
-        message = (
-            f"The patients {shown} differ only {_ALIKE}. They count as different: if they are one, write one name."
-        )
+        message = f"The patients {shown} differ only {ALIKE}. They count as different: if they are one, write one name."
         checks.append(Check("patient", group[0], "patients-alike", group[1], "", Verdict.WARN, message))
     sera = {visit.serum: visit for visit in records.visits}
-    for group in _alike(sera):
+    for group in alike(sera):
         shown = " and ".join(f"{name!r} (visits row {sera[name].row})" for name in group)
-        message = f"The sera {shown} differ only {_ALIKE}. They count as different: make sure that they are."
+        message = f"The sera {shown} differ only {ALIKE}. They count as different: make sure that they are."
         checks.append(Check("patient", sera[group[0]].patient, "sera-alike", group[1], "", Verdict.WARN, message))
     return checks
 
@@ -105,9 +80,9 @@ def _plate_names(wells: Sequence[Well]) -> list[Check]:
         if well.role in WITH_SERUM:
             first.setdefault(well.serum, well)
     checks = []
-    for group in _alike(first):
+    for group in alike(first):
         shown = " and ".join(f"{name!r} ({first[name].plate}/{first[name].name})" for name in group)
-        message = f"The plate maps' sera {shown} differ only {_ALIKE}. They count as different: if not, write one name."
+        message = f"The plate maps' sera {shown} differ only {ALIKE}. They count as different: if not, write one name."
         subject = f"{first[group[0]].plate}/{group[0]}"
         checks.append(Check("serum", subject, "sera-alike", group[1], "", Verdict.WARN, message))
     return checks
@@ -170,7 +145,7 @@ def _offer(serum: str, known: Mapping[str, Visit], unmeasured: Sequence[str]) ->
     near = _nearest(serum, known, unmeasured)
     if near is None:
         return ""
-    how = f", which differs only {_ALIKE}" if name_key(near) == name_key(serum) else ""
+    how = f", which differs only {ALIKE}" if name_key(near) == name_key(serum) else ""
     return f"Did you mean {near!r} (visits row {known[near].row}){how}? Write both alike."
 
 
@@ -200,7 +175,8 @@ def _on_several_plates(visits: Sequence[Visit], wells: Sequence[Well]) -> list[C
         if len(lying) > 1:
             shown = "; ".join(f"{plate}: {listed(names)}" for plate, names in lying.items())
             message = f"The sera of patient {patient} lie on {len(lying)} plates ({shown}). "
-            message += "Folds between them hold what plates differ by: put one patient's sera on one plate."
+            message += "Folds between them hold what plates differ by: put one patient's sera on one plate, "
+            message += "or the same controls on every plate."
             checks.append(
                 Check("patient", patient, "patient-on-several-plates", len(lying), "1", Verdict.WARN, message)
             )

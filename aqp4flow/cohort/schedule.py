@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -24,10 +24,11 @@ Dated = TypeVar("Dated", Visit, ClinicalEvent)
 
 @dataclass(frozen=True)
 class Unplaced(Generic[Dated]):
-    """What stands at no time point, and why: words that follow its date."""
+    """What stands at no time point, and why: words that follow its date. `second`: another stands in its place."""
 
     item: Dated
     why: str
+    second: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,13 @@ def baseline_label(visits: Sequence[Visit]) -> str:
 # --- who stands where -------------------------------------------------------------------------------
 
 
-def allot_visits(visits: Sequence[Visit], points: Sequence[TimePoint]) -> Allotment[Visit]:
+def allot_visits(
+    visits: Sequence[Visit], points: Sequence[TimePoint], measured: Collection[str] | None = None
+) -> Allotment[Visit]:
     """Visits at time points: the baseline at the first; others by label where all have one, else the nearest in reach.
 
-    Of two visits of one patient at a time point the nearer counts, of equals the earlier.
+    Of two visits of one patient at a time point the nearer counts, of equals the earlier; but a serum that was
+    `measured` goes before one that was not (None: all were).
     """
     if not points:
         return Allotment({})
@@ -106,8 +110,13 @@ def allot_visits(visits: Sequence[Visit], points: Sequence[TimePoint]) -> Allotm
             nowhere.append(Unplaced(visit, _no_point(visit.month, points)))
         else:
             wanted.append((visit, point))
-    placed, second = _nearest_of_each(sorted(wanted, key=lambda pair: not pair[0].baseline))
+    placed, second = _first_of_each(sorted(wanted, key=lambda pair: _precedence(pair[0], pair[1], measured)))
     return Allotment(placed, (*nowhere, *second))
+
+
+def _precedence(visit: Visit, point: TimePoint, measured: Collection[str] | None) -> tuple[bool, bool, float, str]:
+    without = measured is not None and visit.serum not in measured
+    return not visit.baseline, without, abs(visit.month - point.month), visit.collected
 
 
 def allot_scores(records: PatientRecords, points: Sequence[TimePoint], kind: ClinicalKind) -> Allotment[ClinicalEvent]:
@@ -125,7 +134,7 @@ def allot_scores(records: PatientRecords, points: Sequence[TimePoint], kind: Cli
         if event.date <= starts.get(event.patient, ""):
             if event.patient in before:
                 why = "a later score before treatment counts"
-                nowhere.append(Unplaced(before[event.patient], why))
+                nowhere.append(Unplaced(before[event.patient], why, second=True))
             before[event.patient] = event
             continue
         point = nearest_point(event.month, points)
@@ -135,7 +144,7 @@ def allot_scores(records: PatientRecords, points: Sequence[TimePoint], kind: Cli
             nowhere.append(Unplaced(event, f"nearest to {point.name}, but after treatment began"))
         else:
             wanted.append((event, point))
-    placed, second = _nearest_of_each(wanted)
+    placed, second = _first_of_each(sorted(wanted, key=lambda pair: abs(pair[0].month - pair[1].month)))
     for patient, event in before.items():
         early = (_day(starts[patient]) - _day(event.date)).days
         if early > BASELINE_DAYS:
@@ -168,21 +177,15 @@ def _day(text: str) -> datetime.date:
     return datetime.date.fromisoformat(text)
 
 
-def _nearest_of_each(
+def _first_of_each(
     wanted: Sequence[tuple[Dated, TimePoint]],
 ) -> tuple[dict[tuple[str, str], Dated], list[Unplaced[Dated]]]:
-    """Of several at one time point of one patient the nearest; a baseline visit before any."""
+    """Of several at one time point of one patient the first."""
     placed: dict[tuple[str, str], Dated] = {}
     second: list[Unplaced[Dated]] = []
     for item, point in wanted:
-        place = item.patient, point.name
-        held = placed.setdefault(place, item)
-        if held is item:
-            continue
-        chosen = isinstance(held, Visit) and held.baseline
-        nearer = abs(item.month - point.month) < abs(held.month - point.month) and not chosen
-        winner, loser = (item, held) if nearer else (held, item)
-        placed[place] = winner
-        date = winner.collected if isinstance(winner, Visit) else winner.date
-        second.append(Unplaced(loser, f"at {point.name} that of {date} counts"))
+        held = placed.setdefault((item.patient, point.name), item)
+        if held is not item:
+            date = held.collected if isinstance(held, Visit) else held.date
+            second.append(Unplaced(item, f"at {point.name} that of {date} counts", second=True))
     return placed, second

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aqp4flow.errors import SheetError
 from aqp4flow.model import NAN, Visit
-from aqp4flow.sheet import Row, read_date, read_table, read_yes
+from aqp4flow.sheet import Row, by_row, read_date, read_table, read_yes
 
 HEADINGS = ("serum", "patient", "collected", "visit", "baseline")
 DAYS_A_MONTH = 365.25 / 12
@@ -44,7 +44,7 @@ def read_visits(path: Path) -> tuple[list[Visit], list[SheetError]]:
     problems += _sera_twice(bleeds)
     baselines, missing = _baselines(bleeds, unread)
     problems += missing
-    return _visits(bleeds, baselines), problems
+    return _visits(bleeds, baselines), by_row(problems)
 
 
 def _bleed(row: Row) -> tuple[_Bleed | None, list[SheetError]]:

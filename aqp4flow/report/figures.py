@@ -74,6 +74,11 @@ def _of_plate(plate: PlateTiters) -> Iterator[tuple[str, Made]]:
         yield f"acquisition-{name}", (figure, points, caption)
 
 
+def figure_checks(result: StudyResult) -> list[Check]:
+    """What is to say of a study's figures before they are drawn: which are not made, and a font that is missing."""
+    return [*missing_figures(result), *labels_for(result.assay.figures.language)[2]]
+
+
 def missing_figures(result: StudyResult) -> list[Check]:
     """For each of Figures 1 to 4 that this study's tables do not allow: what to add."""
     kinds = {event.kind for event in result.clinical}

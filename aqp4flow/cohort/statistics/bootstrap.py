@@ -87,9 +87,9 @@ def _middle(low: Values, high: Values, test: str) -> tuple[float, Bound, str]:
     if math.isfinite(least) and math.isfinite(most):
         return NAN, Bound.EXACT, f"{bounded}: the median lies between {least:.6g} and {most:.6g} on log2"
     if math.isfinite(most):
-        return most, Bound.BELOW, bounded
+        return NAN, Bound.BELOW, f"{bounded}: the median is at most {most:.6g} on log2"
     if math.isfinite(least):
-        return least, Bound.ABOVE, bounded
+        return NAN, Bound.ABOVE, f"{bounded}: the median is at least {least:.6g} on log2"
     return NAN, Bound.EXACT, f"{bounded}: they leave the median open on both sides"
 
 

@@ -40,19 +40,19 @@ def spread(known: Values, codes: Whole) -> Spread:
     return Spread(least, most, 10 * largest)
 
 
-def worst(known: Values, codes: Whole, within: float, p: Law) -> tuple[float, int]:
-    """The largest p over what the bounded may be, and its doubled sum of ranks.
+def worst(known: Values, codes: Whole, within: float, p: Law) -> tuple[float, int, bool]:
+    """The largest p over what the bounded may be, its doubled sum of ranks, and whether every order was tried.
 
     With few of them every order among all differences is tried, ties included. With many, p is 1 where the sum of
     ranks can lie on either side of its middle; else the largest of both ends of the bounds, and just within them.
     """
     choices = [_places(known, codes, int(one)) for one in np.flatnonzero(codes)]
     if math.prod(len(places) for places in choices) * len(known) ** 2 > MOST_COMPARED:
-        return _worst_of_ends(known, codes, within, p)
+        return *_worst_of_ends(known, codes, within, p), False
     axes = np.meshgrid(*choices, indexing="ij")
     filled = np.tile(known, (axes[0].size, 1))
     filled[:, codes != 0] = np.stack([np.ravel(axis) for axis in axes], axis=1)
-    return max(_tried(filled, within, p))
+    return *max(_tried(filled, within, p)), True
 
 
 def _tried(filled: Values, within: float, p: Law) -> list[tuple[float, int]]:

@@ -18,8 +18,8 @@ class Contrast:
     """`timepoint` minus `baseline` on log2 (`effect`), with the two-sided `p` of no change; NaN where there is none.
 
     `n` patients have both, `n_values` values took part, bounded ones included. With `bound` other than `=` the effect
-    is only known to lie below or above its value, which then is the median bound, or NaN where the limit on its one
-    side is all there is. `converged` is False where a fit did not reach its optimum. Remarks are separated by `; `.
+    has no value, only a limit on its one side (and a remark). `converged` is False where a fit did not reach its
+    optimum. Remarks are separated by `; `.
     """
 
     timepoint: str

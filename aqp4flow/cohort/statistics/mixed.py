@@ -154,14 +154,15 @@ def _polished(model: Model, start: Values) -> Fit | None:
 def _stepped(model: Model, variances: Values, step: Values) -> Values:
     """The step, halved until the covariance is one; LinAlgError where no step is."""
     for half in range(30):
-        tried = variances + step / 2**half
+        tried: Values = variances + step * math.ldexp(1.0, -half)
         if tried[-1] > 0 and np.linalg.eigvalsh(_covariance(model, tried))[0] > 1e-9 * tried[-1]:
             return tried
     raise np.linalg.LinAlgError("no step")
 
 
 def _covariance(model: Model, variances: Values) -> Values:
-    return np.asarray(np.tensordot(variances, np.stack(model.matrices), axes=1), np.float64)
+    total: Values = np.tensordot(variances, np.stack(model.matrices), axes=1)
+    return total
 
 
 def _at(model: Model, variances: Values) -> tuple[Values, Values, Fit]:

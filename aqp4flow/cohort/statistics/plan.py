@@ -116,7 +116,7 @@ def _dunn(outcome: Outcome, _: Plan) -> list[Statistic]:
     whole, absent = complete(outcome)
     note = f"without {_some(absent)}: not at every time point" if absent else ""
     return [
-        _row(outcome, _against_first(outcome, column), remarked(found, note))
+        replace(_row(outcome, _against_first(outcome, column), remarked(found, note)), unit="mean rank")
         for column, found in enumerate(dunn(whole.values, whole.signs), 1)
     ]
 
@@ -136,7 +136,8 @@ def _models(outcome: Outcome, plan: Plan, test: str) -> list[Statistic]:
 
 
 def _of_model(outcome: Outcome, test: str, found: Contrast) -> Statistic:
-    how = "" if np.isnan(found.p) and not found.effect.known else found.way
+    limits = (found.effect.low, found.effect.high)
+    how = "" if np.isnan([found.p, found.effect.value, *limits]).all() else found.way
     return Statistic(
         figure=outcome.figure, outcome=outcome.name, contrast=f"{found.timepoint} - {found.baseline}", test=test,
         exact=how, n=found.n, statistic=found.statistic, p=found.p, attainable=found.attainable, effect=found.effect,
@@ -195,7 +196,7 @@ def _poisson(followed: Sequence[Followed]) -> list[Statistic]:
     years = np.array([[one.years_before, one.years_after] for one in both])
     spread = max(dispersion(counts[:, side], years[:, side]) for side in (0, 1))
     ratio = remarked(replace(found, n=len(both)), f"{found.n} relapses", _scattered(spread))
-    rows.append(_statistic("figure1", RELAPSES, "after / before", "ratio of rates", ratio))
+    rows.append(_statistic("figure1", RELAPSES, "after / before", "ratio", ratio))
     return [_with_note(row, f"without {_some(absent)}: not observed on both sides" if absent else "") for row in rows]
 
 

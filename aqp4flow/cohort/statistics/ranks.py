@@ -65,13 +65,12 @@ def signed_rank(differences: Values, bounds: Whole | None = None) -> Found:
 def _with_bounds(known: Values, codes: Whole) -> Found:
     n = len(known)
     within = tolerance(known[codes != 2])
-    p, rises = worst(known, codes, within, _signed_p)
-    best, _ = worst(*_all_risen(known, codes), within, _signed_p)
+    p, rises, complete = worst(known, codes, within, _signed_p)
+    best, _, _ = worst(*_all_risen(known, codes), within, _signed_p)
     effect, remark = _bounded_shift(spread(known, codes), within)
     bounded = times(int(np.count_nonzero(codes)), "difference")
-    found = Found(
-        SIGNED_RANK, _how(n), n, rises / 2, p, best, effect, f"{bounded} known only as bounds: p is at most this"
-    )
+    meaning = "p is at most this" if complete else "p is the largest at either end of the bounds"
+    found = Found(SIGNED_RANK, _how(n), n, rises / 2, p, best, effect, f"{bounded} known only as bounds: {meaning}")
     return remarked(found, remark, _no_limits(n) if 2.0 ** (1 - n) > LEVEL else "")
 
 
