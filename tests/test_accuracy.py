@@ -19,6 +19,7 @@ from aqp4flow.assay.titer import bounded, crossing, interpolated_titer
 from aqp4flow.cytometry.measure import median_ranks
 from aqp4flow.model import NAN, UNKNOWN, Bound, CutOff, Estimate, Reactivity, Reading, Role, Status, Titer, Well, Z
 from aqp4flow.pipeline import titrate_plate
+from aqp4flow.simulate.cohortplates import PLANS
 from aqp4flow.simulate.readings import read_plates
 from aqp4flow.simulate.scenario import GRIDS, PlantedPlate, PlantedSerum, Scenario, true_titer
 
@@ -262,7 +263,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, call) -> Path:
 def test_the_tables_are_the_same_with_more_processes(tiny: Path, tmp_path: Path, call) -> None:
     again = call("simulate", "--grid", "tiny", "-o", tmp_path / "out", "--processes", 2)
     assert again.returncode == 0, again.stderr
-    for name in ("accuracy.md", "coverage.csv", "endpoints.csv", "calls.csv"):
+    cohorts = [f"cohort_{name}.csv" for name in ("folds", "changes", "tests", "bias")]
+    for name in ("accuracy.md", "coverage.csv", "endpoints.csv", "calls.csv", *cohorts):
         assert (tmp_path / "out" / name).read_bytes() == (tiny / name).read_bytes()
     assert not (tmp_path / "out" / "plates").exists()
 
@@ -301,7 +303,7 @@ def test_another_folder_is_not_written_over(tmp_path: Path, call) -> None:
     assert "not empty" in done.stderr
     done = call("simulate", "--grid", "huge", "-o", tmp_path / "new")
     assert done.returncode == 3
-    assert "tiny, readings, standard" in done.stderr
+    assert "tiny, readings, standard, cohort" in done.stderr
 
 
 def test_the_page_has_the_tables_of_the_command(tiny: Path) -> None:
@@ -312,3 +314,6 @@ def test_the_page_has_the_tables_of_the_command(tiny: Path) -> None:
             assert line in page
     for scenario in GRIDS["standard"].scenarios:
         assert sum(line.startswith(f"| {scenario.name} |") for line in page) >= 1 + scenario.events_too
+    for plan in PLANS:
+        for arm in plan.arms:
+            assert any(line.startswith(f"| {arm.name}, {plan.layout} |") for line in page)

@@ -109,10 +109,11 @@ def test_every_column_is_documented() -> None:
 
 def test_every_column_and_note_of_validation_and_simulation_is_documented() -> None:
     """Columns of simulate's tables stand in docs/accuracy.md, the validation's notes in docs/validation.md."""
-    from aqp4flow.accuracy import tally
+    from aqp4flow.accuracy import cohorttally, tally
 
     page = _documented("accuracy.md")
-    for column in {*tally.COVERAGE, *tally.ENDPOINTS, *tally.CALLS}:
+    cohorts = {*cohorttally.CHANGES, *cohorttally.TESTS, *cohorttally.BIAS}
+    for column in {*tally.COVERAGE, *tally.ENDPOINTS, *tally.CALLS, *cohorts}:
         assert f"`{column}`" in page, column
     words = {
         node.value

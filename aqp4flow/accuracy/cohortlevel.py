@@ -13,16 +13,25 @@ from aqp4flow.accuracy.readinglevel import definition, measured
 from aqp4flow.accuracy.verdicts import Verdict, bounded_verdict
 from aqp4flow.assay.definition import Assay
 from aqp4flow.assay.quality.precision import observations, precision
-from aqp4flow.cohort.statistics.outcomes import EXACT, Outcome, reactivity
+from aqp4flow.cohort.statistics.outcomes import EXACT, REACTIVITY, Outcome, reactivity
 from aqp4flow.cohort.trajectory import by_serum, trajectories
 from aqp4flow.cytometry.measure import median_ranks
 from aqp4flow.model import Bound, Change, TrajectoryPoint, Values
 from aqp4flow.pipeline import PlateTiters, titrate_plate
-from aqp4flow.simulate.cohortplates import SCHEDULE, Cohort, Course, Plan, cohort_plates, planted_cohort
+from aqp4flow.simulate.cohortplates import (
+    SCHEDULE,
+    Cohort,
+    Course,
+    Layout,
+    Plan,
+    cohort_plates,
+    drawn_titers,
+    planted_cohort,
+)
 from aqp4flow.simulate.scenario import PLAIN
 
 LAST = len(SCHEDULE) - 1
-FOLD_ONE, FOLD_TWO, BOUNDED = "fold-one-plate", "fold-two-plates", "-bounded"
+FOLD_ONE, FOLD_TWO, FOLD_APART, BOUNDED = "fold-one-plate", "fold-two-plates", "fold-not-bridged", "-bounded"
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,8 @@ def study_verdicts(plan: Plan, number: int, seed: int) -> list[CohortVerdicts]:
     """Study `number` of a plan, measured like any other; one item an arm."""
     assay = definition(PLAIN)
     cohorts = tuple(planted_cohort(arm, number, seed) for arm in plan.arms)
+    if plan.layout is Layout.VALUES:
+        return [_tested(plan, cohort, _drawn(cohort, number, seed), seed) for cohort in cohorts]
     plates = cohort_plates(plan, cohorts, (number, seed), PLAIN, median_ranks)
     wells = [measured(plate.name, plate.readings, assay) for plate in plates]
     titers = [titrate_plate(plate, curves=False) for plate in wells]
@@ -79,21 +90,28 @@ def _points(assay: Assay, titers: Sequence[PlateTiters], cohorts: Sequence[Cohor
 
 
 def _judge(plan: Plan, cohort: Cohort, points: Sequence[TrajectoryPoint], seed: int) -> CohortVerdicts:
-    cell = f"{cohort.arm.name}, {plan.layout}"
     truth = cohort.folds
     points = [point for point in points if point.visit.serum in truth]
     later = [point for point in points if not point.visit.baseline]
-    outcome = reactivity(points, SCHEDULE)
+    told = _tested(plan, cohort, reactivity(points, SCHEDULE), seed)
+    calls = tuple(CallVerdict(told.cell, point.change, math.log2(truth[point.visit.serum])) for point in later)
+    return replace(told, folds=tuple(_folds(told.cell, points, truth)), calls=calls)
+
+
+def _tested(plan: Plan, cohort: Cohort, outcome: Outcome, seed: int) -> CohortVerdicts:
+    """What tests and estimators say of a cohort."""
+    cell = f"{cohort.arm.name}, {plan.layout}"
     found = default_tests(cell, outcome, cohort.followed, seed)
-    return CohortVerdicts(
-        cell,
-        cohort.arm.course is Course.NULL,
-        tuple(_folds(cell, points, truth)),
-        tuple(CallVerdict(cell, point.change, math.log2(truth[point.visit.serum])) for point in later),
-        found,
-        tuple(_biases(cell, cohort, outcome, found)),
-        int(np.count_nonzero(outcome.signs[:, LAST])),
-    )
+    biases = tuple(_biases(cell, cohort, outcome, found))
+    bounded = int(np.count_nonzero(outcome.signs[:, LAST]))
+    return CohortVerdicts(cell, cohort.arm.course is Course.NULL, (), (), found, biases, bounded)
+
+
+def _drawn(cohort: Cohort, number: int, seed: int) -> Outcome:
+    values, signs = drawn_titers(cohort, number, seed)
+    patients = tuple(dict.fromkeys(visit.patient for visit in cohort.visits))
+    names = tuple(point.name for point in SCHEDULE)
+    return Outcome(REACTIVITY, "figure4", "log2 titer", patients, names, values, signs, log2=True)
 
 
 def _folds(cell: str, points: Sequence[TrajectoryPoint], truth: Mapping[str, float]) -> Iterator[Verdict]:
@@ -101,6 +119,9 @@ def _folds(cell: str, points: Sequence[TrajectoryPoint], truth: Mapping[str, flo
     baselines = {point.visit.patient: point.plates for point in points if point.visit.baseline}
     for point in points:
         if point.fold is None or point.visit.baseline:
+            continue
+        if "not-bridged" in point.flags:
+            yield bounded_verdict(cell, FOLD_APART, point.fold, truth[point.visit.serum])
             continue
         same = point.plates == baselines[point.visit.patient]
         quantity = (FOLD_ONE if same else FOLD_TWO) + ("" if point.fold.bound is Bound.EXACT else BOUNDED)
@@ -111,7 +132,10 @@ def _folds(cell: str, points: Sequence[TrajectoryPoint], truth: Mapping[str, flo
 
 
 def _biases(cell: str, cohort: Cohort, outcome: Outcome, found: Sequence[Spoken]) -> list[BiasVerdict]:
-    """Estimates of the mean change at the last visit less the planted mean of the same seven patients."""
+    """Estimates of the mean change at the last visit less the planted mean of the same seven patients.
+
+    Limits are held against the mean of all patients like these.
+    """
     true = float(cohort.changes[:, LAST].mean())
     biases = [
         BiasVerdict(cell, "half of the limit", half_limit(outcome) - true),
@@ -119,7 +143,9 @@ def _biases(cell: str, cohort: Cohort, outcome: Outcome, found: Sequence[Spoken]
     ]
     for one in found:
         if one.effect is not None and one.effect.known:
-            held = not (true < one.effect.low or true > one.effect.high)  # an open side has no end
+            held = not (
+                cohort.expected < one.effect.low or cohort.expected > one.effect.high
+            )  # an open side has no end
             biases.append(BiasVerdict(cell, one.test, one.effect.value - true, held))
     return biases
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aqp4flow.accuracy.cohortlevel import BOUNDED, FOLD_ONE, FOLD_TWO, CohortVerdicts
+from aqp4flow.accuracy.cohortlevel import BOUNDED, FOLD_APART, FOLD_ONE, FOLD_TWO, CohortVerdicts
 from aqp4flow.accuracy.tally import Coverage, coverage, coverage_percent, share_limits
 from aqp4flow.model import Change
 from aqp4flow.tables import Cell, Table
@@ -18,6 +18,7 @@ FOLDS = {
     FOLD_ONE + BOUNDED: "one plate, `<` `>`",
     FOLD_TWO: "two plates",
     FOLD_TWO + BOUNDED: "two plates, `<` `>`",
+    FOLD_APART: "plates not bridged",
 }
 _SIZES = ((0.0, "less than 2"), (1.0, "2 to 4"), (2.0, "4 or more"))  # log2 of the true change, and its name
 

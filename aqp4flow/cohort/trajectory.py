@@ -15,6 +15,7 @@ from aqp4flow.cohort.change import called
 from aqp4flow.model import (
     NAN,
     Bound,
+    Change,
     Estimate,
     Precision,
     Reactivity,
@@ -120,6 +121,7 @@ def follow(visits: Sequence[Visit], measured: Measurements, how: Following) -> C
 # --- what was measured ------------------------------------------------------------------------------
 
 _SERIES = ("titer", "units")
+UNKNOWN_NOISE = "plate-noise-unknown"
 _COMPARED = (*BRIDGING, Role.SAMPLE)
 
 
@@ -279,6 +281,8 @@ class _Patient:
         same_plate = set(placed.plates) == set(before.plates)
         limit = self.how.precision.change(self.how.quantity, same_plate)
         call, why = called(change, limit)
+        if crossing == "not-bridged" and UNKNOWN_NOISE in notes:  # what the plates differ by is in no limit
+            change, call, why = Titer(change.value, change.bound), Change.UNKNOWN, ()
         return _more(replace(point, fold=change, change=call, limit=limit), flags, [*notes, *why]), crossing
 
     def _crossing(self, placed: _Placed, before: _Placed) -> tuple[str, list[str], list[str]]:
@@ -329,7 +333,7 @@ class _Patient:
         if bridged and across.raw.df >= least:
             return across.raw, "plate-noise-at-most"
         if bridged or across.raw.df == 0:
-            return Noise(), "plate-noise-unknown"
+            return Noise(), UNKNOWN_NOISE
         return across.raw, "plate-noise-measured" if across.raw.df >= least else "plate-noise-from-few"
 
     def _with_information(self, point: TrajectoryPoint, placed: _Placed | None) -> TrajectoryPoint:

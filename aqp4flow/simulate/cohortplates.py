@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aqp4flow.model import Followed, Reading, Role, TimePoint, Values, Visit
 from aqp4flow.simulate.binding import Serum
@@ -27,6 +28,9 @@ _RELAPSES, _YEARS = 2.9, 1.0  # a patient and year, before and after alike; year
 _SECOND_PLATE_FROM = 2  # visits M03, M06 and M12 lie on the second plate
 
 
+_TITER, _TITER_ERROR, _FOOT = 100.0, 0.15, 20.0  # titer over half dilution; its error, log2 SD; the first dilution
+
+
 class Course(StrEnum):
     """What becomes of the patients: as planted in the demo, nothing, or a fall by one law for all."""
 
@@ -37,12 +41,14 @@ class Course(StrEnum):
 
 class Layout(StrEnum):
     """Where a patient's visits lie: on one plate of the patient's own; or the early ones on one plate and the late ones
-    on another, the same for all patients (TIME), or the other way about for every second patient (CROSSED).
+    on another, the same for all patients (TIME), or the other way about for every second patient (CROSSED). VALUES has
+    no plates: titers are drawn around the planted ones, and those below the ladder are known only to be so.
     """
 
     ONE = "one plate"
     CROSSED = "two plates"
     TIME = "two plates, by time"
+    VALUES = "no plates"
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,12 @@ class Plan:
 _DECLINES = Arm("declines", Course.PLANTED)
 _NOTHING = Arm("no change", Course.NULL, noise=0.3)
 _WEAK = Arm("no change, weak sera", Course.NULL, noise=0.3, strength=0.008)
-_LAW = Arm("falls by one law", Course.LAW, strength=0.05)
+_LAW = Arm("falls by one law", Course.LAW, strength=0.03)
 PLANS = (
-    Plan(Layout.ONE, (_DECLINES, _NOTHING, _WEAK, _LAW)),
+    Plan(Layout.ONE, (_DECLINES, _NOTHING)),
     Plan(Layout.CROSSED, (_DECLINES, _NOTHING)),
     Plan(Layout.TIME, (_NOTHING,)),
+    Plan(Layout.VALUES, (_WEAK, _LAW)),
 )
 
 
@@ -91,6 +98,12 @@ class Cohort:
     def changes(self) -> Values:
         """True log2 of each visit's concentration over the baseline's, shape (patients, visits)."""
         return self.concentrations - self.concentrations[:, :1]
+
+    @property
+    def expected(self) -> float:
+        """The mean log2 change at the last visit of patients like these: what limits of a mean are to hold."""
+        law = {Course.NULL: 0.0, Course.LAW: LAW_OF_FALLS[-1]}
+        return law.get(self.arm.course, float(self.changes[:, -1].mean()))
 
     @property
     def folds(self) -> dict[str, float]:
@@ -122,6 +135,15 @@ def planted_cohort(arm: Arm, number: int, seed: int) -> Cohort:
         for visit in visits_of(patient, own)
     )
     return Cohort(arm, concentrations, sera, visits, _followed(rng, arm))
+
+
+def drawn_titers(cohort: Cohort, number: int, seed: int) -> tuple[Values, NDArray[np.int64]]:
+    """log2 titers (patients, visits) around the planted ones, and -1 where only the foot of the ladder is known."""
+    rng = np.random.default_rng([seed, number, *b"titers", *cohort.arm.name.encode()])
+    true = np.log2([[_TITER * serum.half_dilution for serum in course] for course in cohort.sera])
+    values = true + _TITER_ERROR * rng.standard_normal(true.shape)
+    below = values < math.log2(_FOOT)
+    return np.where(below, math.log2(_FOOT), values), np.where(below, -1, 0).astype(np.int64)
 
 
 def _of_arm(serum: Serum, arm: Arm, log_concentration: float) -> Serum:
