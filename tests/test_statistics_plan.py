@@ -8,6 +8,8 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aqp4flow.cohort.analysis import Analysis, analyse
 from aqp4flow.cohort.statistics.plan import Plan
@@ -197,6 +199,25 @@ def test_one_patient_gives_rows_that_say_why_there_is_no_p() -> None:
     assert late.n == 1
     assert late.attainable == 1
     assert all(row.note for row in found.statistics if math.isnan(row.p) and not row.effect.known)
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.sampled_from([None, 20.0, 40.0, 40.0, 90.0, 300.0, 800.0]) for _ in DAYS]),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from([0.0, 30.0, 100.0]),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_missing_or_bounded_every_row_has_a_p_or_says_why(
+    titers: list[tuple[float | None, ...]], below: float
+) -> None:
+    for row in analysed(titers, below=below).statistics:
+        if math.isnan(row.p):
+            assert row.note or row.effect.known, row
+        else:
+            assert 0 <= row.p <= 1, row
 
 
 def test_no_patients_no_rows() -> None:

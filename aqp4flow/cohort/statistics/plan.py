@@ -28,6 +28,7 @@ from aqp4flow.model import Followed, Statistic
 _LEVEL = 0.05
 _LEAST_BLOCK = 3  # time points from which on they are compared all at once
 _LARGEST_DISPERSION = 2.0
+_NOBODY_WHOLE = "no patient has every time point"
 _NOT_PAIRED = "takes the patients before and after for different people"
 
 
@@ -103,10 +104,12 @@ def _some(names: Sequence[str]) -> str:
 def _friedman(outcome: Outcome, plan: Plan) -> list[Statistic]:
     if len(outcome.timepoints) < _LEAST_BLOCK:
         return []
+    contrast = f"{outcome.timepoints[0]} to {outcome.timepoints[-1]}"
     whole, absent = complete(outcome)
+    if not whole.patients:
+        return [_row(outcome, contrast, impossible("friedman", 0, _NOBODY_WHOLE))]
     found = friedman(whole.values, whole.signs, plan.draws, plan.seed)
     note = f"without {_some(absent)}: not at every time point" if absent else ""
-    contrast = f"{outcome.timepoints[0]} to {outcome.timepoints[-1]}"
     return [_row(outcome, contrast, remarked(found, note))]
 
 
@@ -114,6 +117,9 @@ def _dunn(outcome: Outcome, _: Plan) -> list[Statistic]:
     if len(outcome.timepoints) < _LEAST_BLOCK:
         return []
     whole, absent = complete(outcome)
+    if not whole.patients:
+        nobody = impossible("dunn", 0, _NOBODY_WHOLE)
+        return [_row(outcome, _against_first(outcome, column), nobody) for column in range(1, len(outcome.timepoints))]
     note = f"without {_some(absent)}: not at every time point" if absent else ""
     return [
         replace(_row(outcome, _against_first(outcome, column), remarked(found, note)), unit="mean rank")
