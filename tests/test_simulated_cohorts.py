@@ -211,7 +211,7 @@ def test_tests_speak_of_a_fall_and_are_silent_without_one() -> None:
 
 
 def test_the_censored_model_is_right_on_average_where_half_of_the_limit_is_not() -> None:
-    """Forty cohorts whose falls follow the model's own law, four of seven below detection at the end: the naive error is
+    """Forty cohorts by the model's own law, four of seven below detection at the end: the naive error is
     beyond 4 of its standard errors, the model's within 3.2 of its own.
     """
     law = Plan(Layout.VALUES, (Arm("falls", Course.LAW, strength=0.03),))
