@@ -132,7 +132,7 @@ def test_check_reports_every_problem_of_a_study_at_once(plate: Path, tmp_path: P
 def test_check_of_a_study_in_order_says_so(study: Path, call) -> None:
     """Exit 0 and one line."""
     done = call("check", study)
-    assert (done.returncode, done.stdout) == (0, "in order: 2 plate(s), 176 wells, 10 visits\n")
+    assert (done.returncode, done.stdout) == (0, "in order: 2 plate(s), 176 wells, 10 visits, 55 clinical rows\n")
 
 
 def test_wrong_usage_exits_2(study: Path, call) -> None:
